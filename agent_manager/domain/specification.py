@@ -1,0 +1,117 @@
+"""What an agent is made of: the policies and the command of its package, as validated values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class RestartMode(StrEnum):
+    """When an ended instance is started again."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NEVER = "never"
+
+
+class ReadinessMode(StrEnum):
+    """What makes a started instance ready: its first heartbeat, or the start itself."""
+
+    HEARTBEAT = "heartbeat"
+    IMMEDIATE = "immediate"
+
+
+class OnInactive(StrEnum):
+    """What happens to an instance that lives but is silent."""
+
+    RESTART = "restart"
+    MARK = "mark"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestartPolicy:
+    """Restart behaviour: first restart at once, then exponential backoff, given up above an intensity."""
+
+    policy: RestartMode = RestartMode.ALWAYS
+    backoff_initial_s: float = 0.1
+    backoff_factor: float = 2.0
+    backoff_max_s: float = 30.0
+    max_restarts: int = 10
+    window_s: float = 60.0
+    reset_after_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readiness:
+    """How and within which time a started instance becomes ready."""
+
+    mode: ReadinessMode = ReadinessMode.HEARTBEAT
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeartbeatPolicy:
+    """How often an instance says it lives, and what silence means."""
+
+    interval_s: float = 5.0
+    timeout_s: float = 60.0
+    on_inactive: OnInactive = OnInactive.RESTART
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopPolicy:
+    """The stop ladder: drain, then `signal`, then SIGKILL, each after the time of the step before."""
+
+    signal: str = "SIGTERM"
+    timeout_s: float = 5.0
+    drain_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogPolicy:
+    """Size rotation of each output stream: at most `files` files of `max_bytes` bytes."""
+
+    max_bytes: int = 10_000_000
+    files: int = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capability:
+    """Something an agent can do, as the router reads it."""
+
+    name: str
+    type: str | None = None
+    version: str = "1.0.0"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentSpec:
+    """Everything needed to start an instance of an agent.
+
+    Exactly one of `entrypoint` (a Python file relative to `directory`, run with the manager's interpreter) and
+    `command` (argv) is set. `heartbeat` is None for an executable that sends none. Paths are absolute but `entrypoint`.
+    """
+
+    name: str
+    version: str
+    directory: str
+    working_directory: str
+    type: str = "agent"
+    description: str = ""
+    model: str | None = None
+    entrypoint: str | None = None
+    command: tuple[str, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
+    autostart: bool = True
+    replicas: int = 1
+    config: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    restart: RestartPolicy = RestartPolicy()
+    readiness: Readiness = Readiness()
+    heartbeat: HeartbeatPolicy | None = HeartbeatPolicy()
+    stop: StopPolicy = StopPolicy()
+    logs: LogPolicy = LogPolicy()

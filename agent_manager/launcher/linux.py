@@ -1,0 +1,51 @@
+"""System calls of Linux that the standard library does not offer: `prctl` and `timerfd`."""
+
+import ctypes
+import os
+import signal
+import time
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_TFD_TIMER_ABSTIME = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+def become_subreaper() -> None:
+    """Make orphaned descendants children of this process instead of the system's init. Raises OSError."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies; end at once if that has happened already. Raises OSError."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def boottime_timer() -> int:
+    """A timer descriptor on CLOCK_BOOTTIME, which goes on while the machine is suspended. Raises OSError."""
+    return _check(_libc.timerfd_create(time.CLOCK_BOOTTIME, os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def arm_timer(timer: int, at: float | None) -> None:
+    """Make the descriptor readable at this moment (seconds on its clock; past moments: at once), or never. Raises OSError."""
+    nanoseconds = 0 if at is None else max(1, round(at * 1e9))
+    spec = _TimerSpec(_Timespec(0, 0), _Timespec(*divmod(nanoseconds, 1_000_000_000)))
+    _check(_libc.timerfd_settime(timer, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None))
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

@@ -1,0 +1,81 @@
+"""The store: units of work over what must survive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from agent_manager.domain.agents import Agent, Package
+from agent_manager.domain.events import Event
+from agent_manager.domain.exits import Exit
+from agent_manager.domain.instances import Instance
+
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """What a unit of work may do. Synchronous; valid only inside the unit it was handed to."""
+
+    def agents(self) -> Sequence[Agent]:
+        """All agents, ordered by id."""
+        ...
+
+    def agent(self, agent_id: str) -> Agent | None:
+        """One agent, or None."""
+        ...
+
+    def save_agent(self, agent: Agent) -> None:
+        """Insert or replace an agent, and keep its placements as many as its replicas (node and epoch as the agent's)."""
+        ...
+
+    def packages(self) -> Sequence[Package]:
+        """All packages, ordered by node and name."""
+        ...
+
+    def save_package(self, package: Package) -> None:
+        """Insert or replace a package, known by node and name."""
+        ...
+
+    def remove_package(self, node_id: str, name: str) -> None:
+        """Forget a package; nothing happens when it is unknown."""
+        ...
+
+    def instances(self, agent_id: str | None = None) -> Sequence[Instance]:
+        """Instances as last observed, of one agent or all, ordered by agent and ordinal."""
+        ...
+
+    def observe(self, instance: Instance, node_id: str) -> bool:
+        """Write what was observed of an instance; False, and nothing changed, where its placement carries another epoch."""
+        ...
+
+    def forget_instance(self, agent_id: str, ordinal: int) -> None:
+        """Remove the observed row of an instance that is desired no longer."""
+        ...
+
+    def record_exit(self, agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> bool:
+        """Keep an exit; False, and nothing changed, when that launch's exit is kept already."""
+        ...
+
+    def exits(self, agent_id: str, limit: int) -> Sequence[Exit]:
+        """The newest exits of an agent, newest first."""
+        ...
+
+    def append_event(self, event: Event) -> Event:
+        """Add an event; returns it with its sequence."""
+        ...
+
+    def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Events with a sequence above `after`, oldest first."""
+        ...
+
+
+class Store(Protocol):
+    """Runs units of work. Raises UnavailableError when the database cannot be reached or does not take the write."""
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` and commit; when this returns, what it wrote is on disk. An exception of `work` undoes it alone."""
+        ...
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on a consistent snapshot; it must not write."""
+        ...

@@ -1,0 +1,97 @@
+"""What a user of the bus may publish and subscribe to, generated in one place.
+
+No subject may be both publishable and subscribable by an agent: it could send itself a message whose reply subject is a
+manager's operation, and would then be allowed to "reply" there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent_manager.protocol import subjects
+
+REPLIES_MAX = 64
+"""Replies an agent may send to one request (streams of partial answers included)."""
+REPLIES_TTL_S = 3600
+"""How long after a request its receiver may still reply, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permissions:
+    """Subject patterns. `replies` allows answers to what was received, bounded in number and time."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    publish_denied: tuple[str, ...] = ()
+    subscribe_denied: tuple[str, ...] = ()
+    replies: bool = False
+
+
+def of_launch(*, agent_id: str, node_id: str, instance_id: str, launch_id: str) -> Permissions:
+    """The permissions of one launch of one instance. Raises ValueError should a subject be allowed both ways."""
+    speaker = subjects.LaunchSubject(node_id=node_id, instance_id=instance_id, launch_id=launch_id)
+    permissions = Permissions(
+        publish=(
+            subjects.launch_status(speaker),
+            subjects.launch_metrics(speaker),
+            subjects.launch_calls(instance_id, launch_id),
+            subjects.task_results(instance_id, launch_id),
+            subjects.task_outputs(instance_id, launch_id),
+            subjects.agent_response(agent_id),
+        ),
+        subscribe=(
+            subjects.agent_command(agent_id),
+            subjects.agent_query(agent_id),
+            subjects.agent_requests(instance_id),
+            f"{subjects.inbox_prefix(instance_id, launch_id)}.>",
+            *(
+                f"$SRV.{verb}{tail}"
+                for verb in ("PING", "INFO", "STATS")
+                for tail in ("", f".{agent_id}", f".{agent_id}.*")
+            ),
+        ),
+        replies=True,
+    )
+    _refuse_overlap(permissions)
+    return permissions
+
+
+OF_MANAGER = Permissions(publish=(">",), subscribe=(">",))
+"""The account."""
+
+OF_API = Permissions(
+    publish=(subjects.API_OPERATIONS,),
+    subscribe=(subjects.ALL_AGENT_EVENTS, "_INBOX.>"),
+)
+"""The management API: its own operations, and what it follows for those who watch."""
+
+OF_SERVICE = Permissions(
+    publish=(">",),
+    subscribe=(">",),
+    publish_denied=(subjects.API_OPERATIONS, subjects.NODE_REQUESTS),
+    subscribe_denied=(subjects.API_OPERATIONS, subjects.NODE_REQUESTS),
+)
+"""Operators' tools and other services: everything but the endpoints where an actor is believed or a node is addressed."""
+
+
+def overlaps(left: str, right: str) -> bool:
+    """Whether some subject matches both patterns (`*` one token, `>` one or more)."""
+    return _overlap(left.split("."), right.split("."))
+
+
+def _overlap(left: Sequence[str], right: Sequence[str]) -> bool:
+    if not left or not right:
+        return not left and not right
+    if left[0] == ">" or right[0] == ">":
+        return True
+    if left[0] != right[0] and "*" not in (left[0], right[0]):
+        return False
+    return _overlap(left[1:], right[1:])
+
+
+def _refuse_overlap(permissions: Permissions) -> None:
+    for publish in permissions.publish:
+        for subscribe in permissions.subscribe:
+            if overlaps(publish, subscribe):
+                raise ValueError(f"an agent would be able to publish and to subscribe to {publish} (as {subscribe})")

@@ -1,0 +1,189 @@
+"""Resources as they are shown: the same JSON over NATS, HTTP and the command line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from agent_manager.protocol.messages import Message
+
+
+class ExitView(Message):
+    """How a launch ended. One of `code` and `signal` is set where there was a process."""
+
+    code: int | None = None
+    signal: int | None = None
+    reason: str
+    message: str
+    at: datetime
+
+
+class InstanceView(Message):
+    """One instance as observed."""
+
+    id: str
+    node: str
+    pid: int | None
+    status: str
+    reason: str
+    incarnation: int
+    restarts: int
+    started_at: datetime | None
+    last_heartbeat: datetime | None
+    last_exit: ExitView | None
+
+
+class CapabilityView(Message):
+    """Something an agent can do."""
+
+    name: str
+    type: str | None = None
+    version: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    constraints: dict[str, Any] = Field(default_factory=dict)
+
+
+class AgentView(Message):
+    """A registered agent: what its user wants (`lifecycle`), what is observed (`instances`), what follows (`availability`)."""
+
+    id: str
+    name: str
+    version: str
+    type: str
+    description: str
+    model: str | None
+    package: str
+    lifecycle: str
+    availability: str
+    health: str
+    replicas: int
+    capabilities: list[CapabilityView]
+    config: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    instances: list[InstanceView]
+
+
+class AgentList(Message):
+    """A page of agents."""
+
+    items: list[AgentView]
+    next_page_token: str | None = None
+
+
+class ChangeResult(Message):
+    """The answer to start, stop and restart. `done` says whether every instance has got there already."""
+
+    agent: AgentView
+    done: bool
+
+
+class StatusResult(Message):
+    """The short form of an agent."""
+
+    agent_id: str
+    lifecycle: str
+    availability: str
+    health: str
+    instances: list[InstanceView]
+
+
+class UsageView(Message):
+    """Resources of an instance's processes at this moment."""
+
+    processes: int
+    rss_bytes: int
+    cpu_s: float
+    threads: int
+    open_files: int
+
+
+class InstanceMetrics(Message):
+    """Measured by the node (`process`) and reported by the instance itself (`counters`)."""
+
+    instance_id: str
+    pid: int | None
+    uptime_s: float | None
+    restarts: int
+    load: float | None
+    process: UsageView | None
+    counters: dict[str, float]
+
+
+class MetricsResult(Message):
+    """Metrics of an agent, instance by instance."""
+
+    agent_id: str
+    instances: list[InstanceMetrics]
+
+
+class LogStream(Message):
+    """The end of one output stream of one instance. `end_offset` is the size of the present file in bytes."""
+
+    instance_id: str
+    stream: str
+    path: str
+    lines: list[str]
+    end_offset: int
+
+
+class LogsResult(Message):
+    """The latest output of an agent."""
+
+    agent_id: str
+    streams: list[LogStream]
+
+
+class FaultView(Message):
+    """One thing wrong with a package's folder."""
+
+    file: str
+    line: int | None = None
+    key: str | None = None
+    value: str | None = None
+    expected: str | None = None
+    message: str
+
+
+class PackageView(Message):
+    """A package folder as last found."""
+
+    name: str
+    node: str
+    path: str
+    status: str
+    agent_id: str | None
+    version: str | None
+    faults: list[FaultView]
+    updated_at: datetime
+
+
+class PackageList(Message):
+    """A page of packages."""
+
+    items: list[PackageView]
+    next_page_token: str | None = None
+
+
+class NodeView(Message):
+    """A node and what runs on it. `host` holds name and size of the machine."""
+
+    id: str
+    cluster_id: str
+    version: str
+    manager_pid: int
+    launcher_pid: int
+    started_at: datetime
+    host: dict[str, Any]
+    agents: int
+    instances: dict[str, int]
+    """Number of instances by status."""
+
+
+class NodeList(Message):
+    """A page of nodes."""
+
+    items: list[NodeView]
+    next_page_token: str | None = None
