@@ -23,7 +23,7 @@ class PackageStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestFault:
-    """One thing wrong with a package: where, what stands there, and what was expected. `line` counts from 1."""
+    """One thing wrong with a package: where, what stands there, what was expected. `line` counts from 1."""
 
     file: str
     message: str
@@ -35,7 +35,7 @@ class ManifestFault:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """A folder with a manifest, on one node. `spec` is that of the last valid manifest, `faults` those of the present one."""
+    """A folder with a manifest, on one node. `spec` is of the last valid manifest, `faults` of the present one."""
 
     name: str
     node_id: str
@@ -75,7 +75,7 @@ class Agent:
         return self.lifecycle.runs and self.available
 
     def started(self, at: float) -> Agent:
-        """The agent after a start command, initialized on the way where needed. Raises ConflictError when terminated."""
+        """The agent after a start command, initialized where needed. Raises ConflictError when terminated."""
         return replace(self, lifecycle=_activated(self), start_serial=self.start_serial + 1, updated_at=at)
 
     def stopped(self, at: float) -> Agent:

@@ -1,4 +1,4 @@
-"""The one error base. `code` is stable and travels on the wire; `retryable` says whether the same request may succeed later."""
+"""The one error base. `code` is stable and travels on the wire; `retryable`: the same request may succeed later."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ class Stopping:
 class Launch:
     """One start of the instance's process. `*_at` are monotonic seconds, `started_wall` is Unix seconds.
 
-    `pid` is None until the launcher has confirmed the start. `exit` is set once the main process has ended and until its
-    tree is empty.
+    `pid` is None until the launcher has confirmed the start. `exit` is set from the end of the main process until its tree
+    is empty.
     """
 
     launch_id: str
@@ -96,7 +96,7 @@ class Instance:
     acted_start_serial: int = 0
     incarnation: int = 0
     restarts: int = 0
-    history: RestartHistory = RestartHistory()
+    history: RestartHistory = field(default_factory=RestartHistory)
     last_exit: Exit | None = None
 
     @property

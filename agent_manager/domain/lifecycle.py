@@ -43,7 +43,8 @@ def move(agent_id: str, present: Lifecycle, wanted: Lifecycle) -> Lifecycle:
     if wanted is present or wanted in ALLOWED[present]:
         return wanted
     allowed = sorted(ALLOWED[present])
+    ways = ", ".join(allowed) or "nothing"
     raise ConflictError(
-        f"agent {agent_id} is {present} and cannot become {wanted}; allowed from here: {', '.join(allowed) or 'nothing'}",
+        f"agent {agent_id} is {present} and cannot become {wanted}; allowed from here: {ways}",
         detail={"lifecycle": present.value, "allowed": [state.value for state in allowed]},
     )

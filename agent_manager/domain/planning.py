@@ -34,8 +34,8 @@ PlanItem = Aim | Retire
 def plan(agents: Iterable[Agent], observed: Mapping[str, Instance]) -> tuple[PlanItem, ...]:
     """What differs between `agents` (desired) and `observed` (instances by id), as things to do.
 
-    A restart of an agent with several instances is rolling: those not running go first, then one at a time, the next only when all
-    that were restarted before it are running.
+    A restart of an agent with several instances is rolling: those not running go first, then one at a time, the next only
+    when all that were restarted before it are running.
     """
     items: list[PlanItem] = []
     desired: set[str] = set()
@@ -53,7 +53,7 @@ def plan(agents: Iterable[Agent], observed: Mapping[str, Instance]) -> tuple[Pla
 def _aims(agent: Agent, observed: Mapping[str, Instance]) -> list[Aim]:
     target = Target(
         run=agent.should_run,
-        spec=agent.spec,
+        spec=replace(agent.spec, config=agent.config, replicas=agent.replicas),
         start_serial=agent.start_serial,
         restart_serial=agent.restart_serial,
     )

@@ -1,8 +1,8 @@
 """Supervision of one instance as a pure state machine: `advance(instance, occurrence, context) -> Step`.
 
-An occurrence is something that happened (a target was set, a process started, a heartbeat came, a timer is due); a step is the
-instance afterwards and the actions to carry out. Carrying them out, and reporting what came of it as the next occurrence,
-is the supervisor's job.
+An occurrence is something that happened (a target was set, a process started, a heartbeat came, a timer is due); a step
+is the instance afterwards and the actions to carry out. Carrying them out, and reporting what came of it as the next
+occurrence, is the supervisor's job.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ Action = Spawn | Drain | Signal | RecordExit
 class Context:
     """What a decision may depend on besides the instance.
 
-    `observing_since` is the monotonic moment since which heartbeats could have been received without interruption, None while they cannot:
-    silence counts only inside it. `new_launch_id` and `jitter` (in [0, 1)) are fresh for every call.
+    `observing_since` is the monotonic moment since which heartbeats could have been received without interruption, None
+    while they cannot: silence counts only inside it. `new_launch_id` and `jitter` (in [0, 1)) are fresh for every call.
     """
 
     now: Now

@@ -39,7 +39,7 @@ class Timer:
 
 
 class EventLoop:
-    """Calls back for descriptors, signals and timers. Callbacks must not block, and must bear being called for nothing."""
+    """Calls back for descriptors, signals and timers. Callbacks must not block."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -80,20 +80,21 @@ class EventLoop:
         """Call back when one of these signals arrives."""
         for number in numbers:
             self._signals[number] = callback
-            # The handler has nothing to do, the wakeup descriptor tells us; but without one nothing would be written there.
+            # The wakeup descriptor tells us, but it is only written to for signals that have a handler.
             signal.signal(number, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
 
     def run(self) -> None:
         """Handle events until `stop` is called."""
         while self._running:
-            for descriptor, _ in self._epoll.poll(self._timeout_s()):
-                callback = self._watched.get(descriptor)
-                if callback is not None:
+            ready = [(descriptor, self._watched[descriptor]) for descriptor, _ in self._epoll.poll(self._timeout_s())]
+            for descriptor, callback in ready:
+                # An earlier callback of this round may have closed it, and its number may be another's by now.
+                if self._watched.get(descriptor) is callback:
                     callback()
             self._fire_timers()
-            for callback in self._after_events:
-                callback()
+            for after_events in self._after_events:
+                after_events()
 
     def stop(self) -> None:
         """End `run` after this round."""

@@ -61,9 +61,12 @@ class FrameConnection:
         peer: socket.socket,
         *,
         on_message: Callable[[Message], None],
-        on_closed: Callable[[str], None],
+        on_closed: Callable[[str | None], None],
     ) -> None:
-        """`on_closed` gets the reason and is called when the peer, or an unreadable frame, ends the connection."""
+        """`on_closed` is called when the connection ends: with `None` if the peer closed it, else with what was wrong.
+
+        `on_message` may raise FrameError for a message that makes no sense, which ends the connection too.
+        """
         peer.setblocking(False)
         self._loop = loop
         self._peer = peer
@@ -78,8 +81,13 @@ class FrameConnection:
         """Send now what can be sent now, and the rest when the peer reads. Nothing happens once closed."""
         if not self._open:
             return
+        try:
+            frame = encode(message)
+        except FrameError as error:
+            self._end(str(error))
+            return
         was_empty = not self._unsent
-        self._unsent += encode(message)
+        self._unsent += frame
         if was_empty:
             self._flush()
             if self._unsent:
@@ -101,11 +109,10 @@ class FrameConnection:
             data = self._peer.recv(_READ_BYTES)
         except BlockingIOError:
             return
-        except OSError as error:
-            self._end(f"reading failed: {error}")
-            return
+        except OSError:
+            data = b""
         if not data:
-            self._end("closed by the other side")
+            self._end(None)
             return
         self._decoder.feed(data)
         self._deliver()
@@ -125,7 +132,7 @@ class FrameConnection:
             while self._unsent:
                 del self._unsent[: self._peer.send(self._unsent)]
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str | None) -> None:
         self.close()
         self._on_closed(reason)
 

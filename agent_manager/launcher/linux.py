@@ -26,7 +26,7 @@ def become_subreaper() -> None:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent dies; end at once if that has happened already. Raises OSError."""
+    """Have the kernel kill this process when its parent dies; end now if that has happened already. Raises OSError."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
     if os.getppid() != parent_pid:
         os._exit(1)
@@ -38,7 +38,7 @@ def boottime_timer() -> int:
 
 
 def arm_timer(timer: int, at: float | None) -> None:
-    """Make the descriptor readable at this moment (seconds on its clock; past moments: at once), or never. Raises OSError."""
+    """Make the descriptor readable at this moment (seconds of its clock; a past one: now), or never. Raises OSError."""
     nanoseconds = 0 if at is None else max(1, round(at * 1e9))
     spec = _TimerSpec(_Timespec(0, 0), _Timespec(*divmod(nanoseconds, 1_000_000_000)))
     _check(_libc.timerfd_settime(timer, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None))

@@ -9,7 +9,7 @@ class Identities(Protocol):
     """Makes and destroys the credentials of launches."""
 
     def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
-        """Make the launch's user; returns the path of its credentials file (0600). Raises OSError when it cannot be written."""
+        """Make the launch's user; returns the path of its credentials file (0600). Raises OSError when that fails."""
         ...
 
     def destroy(self, launch_id: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from agent_manager.domain.exits import ProcessExit
 from agent_manager.domain.instances import Instance
-from agent_manager.domain.specification import LogPolicy
 
 
 class SlotState(StrEnum):
@@ -23,7 +22,10 @@ class SlotState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """One slot as handed to a new manager. `instance` is the metadata kept with it, None where it cannot be read."""
+    """One slot as handed to a new manager. `instance` is the metadata kept with it, None where it cannot be read.
+
+    `exits` are those not acknowledged yet, oldest first. `started_at` is Unix seconds.
+    """
 
     instance_id: str
     launch_id: str
@@ -32,17 +34,6 @@ class Slot:
     started_at: float | None
     instance: Instance | None
     exits: tuple[ProcessExit, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProcessStart:
-    """What to execute. `environment` is complete. `output_stem` is the log path without `.out.log` and `.err.log`."""
-
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
-    working_directory: str
-    output_stem: str
-    logs: LogPolicy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,20 +63,24 @@ LauncherEvent = LaunchExited | LaunchEmptied | ShutdownRequested
 
 
 class LauncherError(Exception):
-    """The launcher refused a request; the message says why."""
+    """The launcher refused a request or is gone; the message says why."""
 
 
 class Launcher(Protocol):
     """The manager's end of the connection."""
 
-    async def connect(self, on_event: Callable[[LauncherEvent], None]) -> tuple[Slot, ...]:
-        """Take over: returns every slot; from then on events arrive at `on_event`, in order."""
+    async def connect(self) -> tuple[Slot, ...]:
+        """Take over: returns every slot. Raises LauncherError when the launcher cannot be understood."""
         ...
 
-    async def spawn(self, instance: Instance, expected_launch_id: str | None, start: ProcessStart) -> tuple[int, float]:
-        """Start `instance.launch`, keeping `instance` as the slot's metadata; returns process id and start (Unix seconds).
+    async def run(self, on_event: Callable[[LauncherEvent], None]) -> None:
+        """Deliver events, in order, for ever. Raises LauncherError when the launcher is gone, and all it owned with it."""
+        ...
 
-        Raises LauncherError when it could not be started.
+    async def spawn(self, instance: Instance, expected_launch_id: str | None, credentials: str) -> tuple[int, float]:
+        """Start `instance.launch` with `instance` as the slot's metadata; returns process id and start (Unix seconds).
+
+        `credentials` is the path of the launch's credentials file. Raises LauncherError when it could not be started.
         """
         ...
 
@@ -107,8 +102,4 @@ class Launcher(Protocol):
 
     def ready(self) -> None:
         """The node is up."""
-        ...
-
-    def on_closed(self, callback: Callable[[], Awaitable[None] | None]) -> None:
-        """Call when the connection is gone: the launcher is dead, and so is everything it owned."""
         ...

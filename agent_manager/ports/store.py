@@ -25,7 +25,7 @@ class Transaction(Protocol):
         ...
 
     def save_agent(self, agent: Agent) -> None:
-        """Insert or replace an agent, and keep its placements as many as its replicas (node and epoch as the agent's)."""
+        """Insert or replace an agent, and keep as many placements as replicas (node and epoch as the agent's)."""
         ...
 
     def packages(self) -> Sequence[Package]:
@@ -45,7 +45,7 @@ class Transaction(Protocol):
         ...
 
     def observe(self, instance: Instance, node_id: str) -> bool:
-        """Write what was observed of an instance; False, and nothing changed, where its placement carries another epoch."""
+        """Write what was observed; False, and nothing changed, where the placement carries another epoch."""
         ...
 
     def forget_instance(self, agent_id: str, ordinal: int) -> None:
@@ -73,7 +73,7 @@ class Store(Protocol):
     """Runs units of work. Raises UnavailableError when the database cannot be reached or does not take the write."""
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` and commit; when this returns, what it wrote is on disk. An exception of `work` undoes it alone."""
+        """Run `work` and commit; on return what it wrote is on disk. An exception of `work` undoes it alone."""
         ...
 
     async def read(self, work: Callable[[Transaction], T]) -> T:

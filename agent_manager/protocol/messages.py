@@ -1,6 +1,7 @@
 """The messages of the wire: requests, responses, heartbeats, metrics, events.
 
-Unknown fields are ignored, so that a newer side can speak to an older one; missing and wrong ones are refused with the field's name.
+Unknown fields are ignored, so that a newer side can speak to an older one; missing and wrong ones are refused with the
+field's name.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Message(BaseModel):
 
 
 class Request(Message):
-    """A request to one operation, on that operation's own subject: nothing of it is obligatory but what the operation needs."""
+    """A request on an operation's own subject: nothing of it is obligatory but what the operation needs."""
 
     id: str | None = Field(default=None, max_length=128)
     agent_id: str | None = Field(default=None, max_length=256)

@@ -19,7 +19,10 @@ REPLIES_TTL_S = 3600
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Permissions:
-    """Subject patterns. `replies` allows answers to what was received, bounded in number and time."""
+    """Subject patterns; what is denied is taken from what is allowed.
+
+    `replies` allows answers to what was received, bounded in number and time, even where publishing is denied.
+    """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
@@ -58,21 +61,41 @@ def of_launch(*, agent_id: str, node_id: str, instance_id: str, launch_id: str) 
 
 
 OF_MANAGER = Permissions(publish=(">",), subscribe=(">",))
-"""The account."""
+"""The account: it administers streams, and asks and answers everybody."""
 
 OF_API = Permissions(
     publish=(subjects.API_OPERATIONS,),
-    subscribe=(subjects.ALL_AGENT_EVENTS, "_INBOX.>"),
+    subscribe=(subjects.ALL_AGENT_EVENTS, f"{subjects.API_INBOX_PREFIX}.>"),
 )
 """The management API: its own operations, and what it follows for those who watch."""
+
+_MANAGERS_AND_API_ONLY = (
+    subjects.API_OPERATIONS,
+    subjects.NODE_REQUESTS,
+    f"{subjects.MANAGER_INBOX_PREFIX}.>",
+    f"{subjects.API_INBOX_PREFIX}.>",
+)
 
 OF_SERVICE = Permissions(
     publish=(">",),
     subscribe=(">",),
-    publish_denied=(subjects.API_OPERATIONS, subjects.NODE_REQUESTS),
-    subscribe_denied=(subjects.API_OPERATIONS, subjects.NODE_REQUESTS),
+    publish_denied=(
+        *_MANAGERS_AND_API_ONLY,
+        *subjects.ALL_LAUNCH_SUBJECTS,
+        subjects.ALL_AGENT_EVENTS,
+        subjects.ALL_TASK_EVENTS,
+        subjects.ALL_LOG_LINES,
+        # JetStream publishes in the server's own name, to any subject it is given for an answer, a push consumer or a
+        # republication: whoever may ask it for something may speak as anybody.
+        "$JS.>",
+    ),
+    subscribe_denied=_MANAGERS_AND_API_ONLY,
 )
-"""Operators' tools and other services: everything but the endpoints where an actor is believed or a node is addressed."""
+"""Operators' tools and other services: everything but to speak as somebody else, and to listen where only one is meant.
+
+No `replies`, which lift what is denied: a service could ask itself with a reply subject of its choice. It can therefore
+not answer a request of a manager or of the API, and is never asked one.
+"""
 
 
 def overlaps(left: str, right: str) -> bool:

@@ -46,7 +46,7 @@ class CapabilityView(Message):
 
 
 class AgentView(Message):
-    """A registered agent: what its user wants (`lifecycle`), what is observed (`instances`), what follows (`availability`)."""
+    """A registered agent: what is wanted (`lifecycle`), observed (`instances`), and what follows (`availability`)."""
 
     id: str
     name: str

@@ -1,7 +1,7 @@
 """Every subject, built and parsed here and nowhere else.
 
-Who speaks on which subject is described in `docs/wire.md`. Builders raise ValueError for a token that a subject cannot carry; parsers return
-None for a subject that is not of their kind.
+Who speaks on which subject is described in `docs/wire.md`. Builders raise ValueError for a token that a subject cannot
+carry; parsers return None for a subject that is not of their kind.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MANAGER_RESPONSE = "agent.manager.response"
 STATUS_FEED = "agent.status"
 METRICS_FEED = "agent.metrics"
 ALL_AGENT_EVENTS = "agent.event.>"
+ALL_TASK_EVENTS = "task.event.>"
+ALL_LOG_LINES = "agent.log.>"
 SERVICE_NAME = "agent-manager"
 """Name of the manager as a NATS micro service (ADR-32)."""
 MANAGER_QUEUE = "managers"
@@ -52,6 +54,10 @@ def api_operation(resource: str, verb: str) -> str:
 
 API_OPERATIONS = "agent.manager.api.>"
 NODE_REQUESTS = "agent.manager.node.>"
+MANAGER_INBOX_PREFIX = "_INBOX_manager"
+"""Prefix of the managers' inboxes. What nobody else may subscribe to is where a manager expects its answers."""
+API_INBOX_PREFIX = "_INBOX_api"
+"""Prefix of the management API's inboxes."""
 
 # ---------------------------------------------------------------- towards agents
 
@@ -123,6 +129,10 @@ def launch_calls(instance_id: str, launch_id: str) -> str:
     return f"{_join('call', instance_id, launch_id)}.>"
 
 
+ALL_LAUNCH_SUBJECTS = ("agent.status.>", "agent.metrics.>", "agent.call.>", "task.result.>", "task.output.>")
+"""What launches alone may publish on. The managers' feeds, `agent.status` and `agent.metrics`, are none of it."""
+
+
 def task_results(instance_id: str, launch_id: str) -> str:
     """`task.result.{instance_id}.{launch_id}.>`, terminal results of attempts."""
     return f"task.result.{token(instance_id)}.{token(launch_id)}.>"
@@ -134,7 +144,10 @@ def task_outputs(instance_id: str, launch_id: str) -> str:
 
 
 def inbox_prefix(instance_id: str, launch_id: str) -> str:
-    """Prefix of the inboxes of one launch; no other launch may subscribe there."""
+    """Prefix of the inboxes of one launch; no other launch may subscribe there.
+
+    Unambiguous, since an instance id holds exactly one underscore.
+    """
     return f"_INBOX_{token(instance_id)}_{token(launch_id)}"
 
 

@@ -1,0 +1,79 @@
+"""What exactly is executed for a launch: argv, environment (R16), working directory, output files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_manager.domain.instances import Instance, Launch
+from agent_manager.domain.specification import AgentSpec, LogPolicy
+from agent_manager.protocol import environment as names
+
+_OWN_PREFIXES = ("AGENT_MANAGER_", "MANAGEMENT_API_")
+"""Settings of the programs of this product; an agent inherits none of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessStart:
+    """What the launcher executes. `environment` is complete; `output` maps stream to file."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    working_directory: str
+    output: Mapping[str, str]
+    logs: LogPolicy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchRecipe:
+    """What is the same for every launch of this node. `inherited` is the environment the manager was started with."""
+
+    node_id: str
+    nats_url: str
+    python: str
+    log_dir: str
+    inherited: Mapping[str, str]
+
+    def prepare(self, instance: Instance, launch: Launch, credentials: str) -> ProcessStart:
+        """The command of `launch`. The manifest's `env` overrides what is inherited, never the launch's identity."""
+        spec = launch.spec
+        inherited = {key: value for key, value in self.inherited.items() if not key.startswith(_OWN_PREFIXES)}
+        return ProcessStart(
+            argv=self._argv(spec),
+            environment={
+                **inherited,
+                # Output is read through a pipe, where Python would keep it back until a block is full.
+                "PYTHONUNBUFFERED": "1",
+                **spec.env,
+                **self._identity(instance, launch, credentials),
+            },
+            working_directory=spec.working_directory,
+            output={stream: str(Path(self.log_dir) / f"{instance.id}.{stream}.log") for stream in ("out", "err")},
+            logs=spec.logs,
+        )
+
+    def _argv(self, spec: AgentSpec) -> tuple[str, ...]:
+        if spec.entrypoint is None:
+            return spec.command
+        return (self.python, str(Path(spec.directory) / spec.entrypoint))
+
+    def _identity(self, instance: Instance, launch: Launch, credentials: str) -> dict[str, str]:
+        spec = launch.spec
+        identity = {
+            names.AGENT_ID: instance.agent_id,
+            names.AGENT_NAME: spec.name,
+            names.AGENT_TYPE: spec.type,
+            names.AGENT_VERSION: spec.version,
+            names.AGENT_INSTANCE_ID: instance.id,
+            names.AGENT_LAUNCH_ID: launch.launch_id,
+            names.AGENT_NODE_ID: self.node_id,
+            names.AGENT_INCARNATION: str(launch.incarnation),
+            names.AGENT_CONFIG: json.dumps(dict(spec.config)),
+            names.NATS_URL: self.nats_url,
+            names.NATS_CREDS: credentials,
+        }
+        if spec.heartbeat is not None:
+            identity[names.AGENT_HEARTBEAT_INTERVAL_S] = f"{spec.heartbeat.interval_s:g}"
+        return identity

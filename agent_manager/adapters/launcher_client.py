@@ -1,0 +1,221 @@
+"""The manager's end of the launcher's protocol (`docs/launcher.md`): length-prefixed JSON over an inherited socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from agent_manager.adapters.codec import INSTANCE, UnreadableError
+from agent_manager.adapters.launch_recipe import LaunchRecipe
+from agent_manager.domain.exits import ProcessExit
+from agent_manager.domain.instances import Instance
+from agent_manager.ports.launcher import (
+    LaunchEmptied,
+    LauncherError,
+    LauncherEvent,
+    LaunchExited,
+    ShutdownRequested,
+    Slot,
+    SlotState,
+)
+
+PROTOCOL = 1
+"""The version of the launcher's protocol this client speaks."""
+
+_LENGTH = struct.Struct("!I")
+_MAX_FRAME = 64 * 1024 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class LauncherClient:
+    """Implements `ports.launcher.Launcher` over one end of a socketpair."""
+
+    def __init__(self, descriptor: int, recipe: LaunchRecipe) -> None:
+        self._descriptor = descriptor
+        self._recipe = recipe
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._last_id = 0
+        self.launcher_pid = 0
+
+    async def connect(self) -> tuple[Slot, ...]:
+        """Take over; see the port. Raises LauncherError when the launcher speaks another protocol."""
+        connection = socket.socket(fileno=self._descriptor)
+        connection.setblocking(False)
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_MAX_FRAME)
+        hello = await self._read_frame(self._reader)
+        if hello.get("type") != "hello" or hello.get("protocol") != PROTOCOL:
+            raise LauncherError(f"the launcher speaks protocol {hello.get('protocol')!r}, this manager {PROTOCOL}")
+        self.launcher_pid = int(hello["launcher_pid"])
+        return tuple(_slot(entry) for entry in hello["slots"])
+
+    async def run(self, on_event: Callable[[LauncherEvent], None]) -> None:
+        """Deliver events and replies until the launcher closes the connection. Raises LauncherError then."""
+        if self._reader is None:
+            raise LauncherError("not connected")
+        try:
+            while True:
+                self._deliver(await self._read_frame(self._reader), on_event)
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise LauncherError("the launcher has closed the connection") from error
+        finally:
+            self._fail_open_requests()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._writer is not None:
+            self._writer.close()
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
+
+    async def spawn(self, instance: Instance, expected_launch_id: str | None, credentials: str) -> tuple[int, float]:
+        """See the port."""
+        if instance.launch is None:
+            raise LauncherError(f"{instance.id} has no launch to start")
+        start = self._recipe.prepare(instance, instance.launch, credentials)
+        result = await self._request(
+            {
+                "type": "spawn",
+                "slot": instance.id,
+                "launch_id": instance.launch.launch_id,
+                "expected_launch_id": expected_launch_id,
+                "argv": list(start.argv),
+                "env": dict(start.environment),
+                "cwd": start.working_directory,
+                "output": {
+                    stream: {"path": path, "max_bytes": start.logs.max_bytes, "files": start.logs.files}
+                    for stream, path in start.output.items()
+                },
+                "metadata": INSTANCE.encode(instance),
+            }
+        )
+        return int(result["pid"]), float(result["started_at"])
+
+    def update(self, instance: Instance) -> None:
+        """See the port."""
+        if instance.held is not None:
+            self._post("update", slot=instance.id, launch_id=instance.held, metadata=INSTANCE.encode(instance))
+
+    def signal(self, instance_id: str, launch_id: str, signal: str) -> None:
+        """See the port."""
+        self._post("signal", slot=instance_id, launch_id=launch_id, signal=signal, scope="tree")
+
+    def acknowledge(self, instance_id: str, launch_id: str) -> None:
+        """See the port."""
+        self._post("ack", slot=instance_id, launch_id=launch_id)
+
+    def release(self, instance_id: str) -> None:
+        """See the port."""
+        self._post("release", slot=instance_id)
+
+    def ready(self) -> None:
+        """See the port."""
+        self._post("ready")
+
+    # ---------------------------------------------------------------- frames
+
+    async def _read_frame(self, reader: asyncio.StreamReader) -> dict[str, Any]:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        frame: dict[str, Any] = json.loads(await reader.readexactly(length))
+        return frame
+
+    def _send(self, frame: dict[str, Any]) -> None:
+        if self._writer is None or self._writer.is_closing():
+            raise LauncherError("not connected to the launcher")
+        body = json.dumps(frame, separators=(",", ":")).encode()
+        self._writer.write(_LENGTH.pack(len(body)) + body)
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def _request(self, frame: dict[str, Any]) -> dict[str, Any]:
+        number = self._next_id()
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._replies[number] = future
+        try:
+            self._send({**frame, "id": number})
+            return await future
+        finally:
+            del self._replies[number]
+
+    def _post(self, kind: str, **fields: Any) -> None:
+        with contextlib.suppress(LauncherError):
+            self._send({"type": kind, "id": self._next_id(), **fields})
+
+    def _deliver(self, frame: dict[str, Any], on_event: Callable[[LauncherEvent], None]) -> None:
+        match frame["type"]:
+            case "reply":
+                self._settle(frame)
+            case "ping":
+                self._send({"type": "pong", "number": frame["number"]})
+            case "exited":
+                exit_ = frame["exit"]
+                on_event(LaunchExited(instance_id=exit_["slot"], exit=_process_exit(exit_)))
+            case "empty":
+                on_event(LaunchEmptied(instance_id=frame["slot"], launch_id=frame["launch_id"]))
+            case "shutdown":
+                on_event(ShutdownRequested(hurry=bool(frame["hurry"])))
+            case _:
+                # `drained`, and what a newer launcher may say.
+                pass
+
+    def _settle(self, frame: dict[str, Any]) -> None:
+        future = self._replies.get(frame["id"])
+        if future is None:
+            if not frame["ok"]:
+                log.debug("launcher_refused", extra={"error": frame["error"]})
+        elif future.done():
+            return
+        elif frame["ok"]:
+            future.set_result(frame["result"])
+        else:
+            future.set_exception(LauncherError(frame["error"]["message"]))
+
+    def _fail_open_requests(self) -> None:
+        for future in self._replies.values():
+            if not future.done():
+                future.set_exception(LauncherError("the launcher has closed the connection"))
+
+
+def _slot(entry: dict[str, Any]) -> Slot:
+    return Slot(
+        instance_id=entry["slot"],
+        launch_id=entry["launch_id"],
+        state=SlotState(entry["state"]),
+        pid=entry["pid"],
+        started_at=entry["started_at"],
+        instance=_metadata(entry),
+        exits=tuple(_process_exit(exit_) for exit_ in entry["exits"]),
+    )
+
+
+def _metadata(entry: dict[str, Any]) -> Instance | None:
+    try:
+        return INSTANCE.decode(entry["metadata"])
+    except UnreadableError as error:
+        log.error("slot_unreadable", extra={"slot": entry["slot"], "error": str(error)})
+        return None
+
+
+def _process_exit(exit_: dict[str, Any]) -> ProcessExit:
+    return ProcessExit(
+        launch_id=exit_["launch_id"],
+        pid=exit_["pid"],
+        code=exit_["code"],
+        signal=exit_["signal"],
+        core_dumped=exit_["core_dumped"],
+        max_rss_kb=exit_["max_rss_kb"],
+        user_s=exit_["user_s"],
+        system_s=exit_["system_s"],
+        started_at=exit_["started_at"],
+        ended_at=exit_["ended_at"],
+    )

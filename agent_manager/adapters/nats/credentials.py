@@ -1,0 +1,103 @@
+"""Credentials files: a user's token and seed in the text form that every NATS client and the `nats` tool read."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from agent_manager.adapters.nats.jwt import user_jwt
+from agent_manager.adapters.nats.keyring import Issuer
+from agent_manager.adapters.nats.nkey import KeyKind, Nkey
+from agent_manager.adapters.nats.private_files import make_private_directory, write_private
+from agent_manager.domain.identifiers import check_agent_id, split_instance_id
+from agent_manager.ports.clock import Clock
+from agent_manager.protocol.permissions import Permissions, of_launch
+from agent_manager.protocol.subjects import token
+
+_SUFFIX = ".creds"
+
+
+def credentials_text(jwt: str, seed: str) -> str:
+    """The contents of a credentials file, decorated as `nsc generate creds` does it."""
+    return (
+        f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+        "************************* IMPORTANT *************************\n"
+        "NKEY Seed printed below can be used to sign and prove identity.\n"
+        "NKEYs are sensitive and should be treated as secrets.\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+
+
+def issue_user(
+    issuer: Issuer, *, name: str, permissions: Permissions, issued_at: float, lifetime_s: float | None
+) -> str:
+    """A new user with a key of its own, as the text of its credentials file.
+
+    `issued_at` is Unix seconds; without a lifetime the user does not expire.
+    """
+    user = Nkey.generate(KeyKind.USER)
+    jwt = user_jwt(
+        name=name,
+        user=user.public,
+        account=issuer.account,
+        issuer=issuer.signing,
+        permissions=permissions,
+        issued_at=issued_at,
+        expires_at=None if lifetime_s is None else issued_at + lifetime_s,
+    )
+    return credentials_text(jwt, user.seed)
+
+
+class LaunchIdentities:
+    """The port `Identities`: a user for every launch, its credentials in `<directory>/<launch_id>.creds` (0600).
+
+    Destroying unlinks: overwriting first would promise what journals, copy-on-write and flash do not keep. Unlinking is
+    enough against what it is for, a later process reading what an ended one was given.
+    """
+
+    def __init__(
+        self, *, directory: Path, issuer: Issuer, node_id: str, clock: Clock, lifetime_s: float | None
+    ) -> None:
+        """`directory` belongs to these files alone. `lifetime_s` None: users do not expire."""
+        self._directory = directory
+        self._issuer = issuer
+        self._node_id = node_id
+        self._clock = clock
+        self._lifetime_s = lifetime_s
+
+    def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
+        """Make the launch's user; returns the path of its credentials file. Issuing again replaces the file.
+
+        Raises InvalidRequestError for an agent or instance id that is none, ValueError when they do not belong
+        together or another id is no subject token, OSError when the file cannot be written.
+        """
+        check_agent_id(agent_id)
+        if split_instance_id(instance_id)[0] != agent_id:
+            raise ValueError(f"{instance_id!r} is not an instance of the agent {agent_id!r}")
+        permissions = of_launch(agent_id=agent_id, node_id=self._node_id, instance_id=instance_id, launch_id=launch_id)
+        text = issue_user(
+            self._issuer,
+            name=f"{instance_id}.{launch_id}",
+            permissions=permissions,
+            issued_at=self._clock.now().wall,
+            lifetime_s=self._lifetime_s,
+        )
+        path = self._path(launch_id)
+        make_private_directory(self._directory)
+        write_private(path, text)
+        return str(path)
+
+    def destroy(self, launch_id: str) -> None:
+        """Remove the launch's credentials; nothing happens when there are none. Raises OSError."""
+        with suppress(FileNotFoundError):
+            self._path(launch_id).unlink()
+
+    def keep_only(self, launch_ids: frozenset[str]) -> None:
+        """Remove the credentials of every other launch, and what a killed writer left. Raises OSError."""
+        kept = {self._path(launch_id).name for launch_id in launch_ids}
+        for path in self._directory.glob("*"):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def _path(self, launch_id: str) -> Path:
+        return self._directory / f"{token(launch_id)}{_SUFFIX}"

@@ -1,0 +1,90 @@
+"""The live feed: committed events and status changes, published as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import nats.errors
+from nats.aio.client import Client
+
+from agent_manager.domain.events import Event
+from agent_manager.domain.instances import Instance
+from agent_manager.protocol import subjects
+from agent_manager.protocol.messages import EventMessage, Message, StatusUpdate
+
+MAX_WAITING = 10_000
+"""Messages kept while they cannot be sent; beyond it new ones are dropped (the rows are kept in the store)."""
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Implements `ports.bus.Announcer`. `run` is the one task that sends, so that order is kept and nobody waits."""
+
+    def __init__(self, client: Callable[[], Client | None]) -> None:
+        self._client = client
+        self._waiting: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(MAX_WAITING)
+        self._dropped = 0
+
+    def event(self, event: Event) -> None:
+        """See the port."""
+        message = EventMessage(
+            sequence=event.sequence or 0,
+            type=event.type,
+            agent_id=event.agent_id,
+            instance_id=event.instance_id,
+            message=event.message,
+            actor=event.actor,
+            data=dict(event.data),
+            at=datetime.fromtimestamp(event.at, UTC),
+        )
+        self._put(subjects.agent_event(event.agent_id, event.type), message)
+
+    def status(self, instance: Instance) -> None:
+        """See the port."""
+        metadata = {"reason": instance.reason, "incarnation": instance.incarnation, "restarts": instance.restarts}
+        message = StatusUpdate(
+            agent_id=instance.agent_id,
+            instance_id=instance.id,
+            status=instance.status.value,
+            metadata=metadata,
+            timestamp=datetime.fromtimestamp(instance.since_wall, UTC),
+        )
+        self._put(subjects.STATUS_FEED, message)
+
+    def publish(self, subject: str, message: Message) -> None:
+        """Anything else that observers may want."""
+        self._put(subject, message)
+
+    async def run(self) -> None:
+        """Send, for ever."""
+        while True:
+            subject, message = await self._waiting.get()
+            try:
+                await self._send(subject, message)
+            finally:
+                self._waiting.task_done()
+
+    async def sent(self) -> None:
+        """Wait until everything put so far has been handed to the client or dropped."""
+        await self._waiting.join()
+
+    async def _send(self, subject: str, message: Message) -> None:
+        client = self._client()
+        if client is None:
+            return
+        try:
+            await client.publish(subject, message.model_dump_json().encode())
+        except nats.errors.Error as error:
+            log.debug("not_published", extra={"subject": subject, "error": str(error)})
+
+    def _put(self, subject: str, message: Message) -> None:
+        try:
+            self._waiting.put_nowait((subject, message))
+        except asyncio.QueueFull:
+            self._dropped += 1
+            if self._dropped % MAX_WAITING == 1:
+                log.warning("feed_overflow", extra={"dropped": self._dropped})

@@ -1,0 +1,47 @@
+"""Files and directories that nobody but their owner may read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+PARTIAL_PREFIX = ".partial-"
+"""Names of files that are being written begin so; one that stays was left by a writer that was killed."""
+
+
+def make_private_directory(path: Path) -> None:
+    """Make `path` (0700) and its parents, or take the rights of others from it when it exists. Raises OSError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+
+
+def write_private(path: Path, text: str, *, durable: bool = False) -> None:
+    """Replace `path` by a file (0600) with this text; at no moment is a part of it seen.
+
+    `durable`: it survives a loss of power from the moment this returns, at the price of two writes to the disk. Raises
+    OSError; the file is then as it was.
+    """
+    # mkstemp opens with O_EXCL and 0600, whatever the umask.
+    descriptor, partial = tempfile.mkstemp(prefix=PARTIAL_PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was created, renamed or removed in a directory survive a loss of power. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,241 @@
+"""YAML text to plain data, with the line of every key, bounded in size, and without YAML 1.1's surprises.
+
+Scalars are resolved by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): only `true` and `false` are
+truth values (`yes`, `no`, `on`, `off` are strings), dates and `12:30` are strings. The node tree is converted here instead of
+by PyYAML's constructors, so that tags create nothing, duplicate keys are found and aliases cannot multiply without end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from agent_manager.adapters.packages.problems import KeyPath, Problem, dotted, mismatch, shown
+
+MAX_NODES = 20_000
+"""Values in one document, those behind aliases counted wherever they are used."""
+
+MAX_DEPTH = 32
+"""Levels of nesting."""
+
+_TAG = "tag:yaml.org,2002:"
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+_JSON_INTEGERS = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A mapping as read: its data, the line of every key path (from 1), and what is wrong with it as YAML."""
+
+    data: Mapping[str, Any]
+    lines: Mapping[KeyPath, int]
+    problems: tuple[Problem, ...]
+
+
+class _RefusedError(Exception):
+    """Reading stops here."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def read_document(text: str) -> Document | Problem:
+    """Read one YAML document whose top level is a mapping; a Problem when there is nothing to go on with. Never raises."""
+    try:
+        node = _compose(text)
+        if not isinstance(node, yaml.MappingNode):
+            return _not_a_mapping(node)
+        conversion = _Conversion()
+        data = conversion.value(node, ())
+    except _RefusedError as refused:
+        return refused.problem
+    except yaml.MarkedYAMLError as error:
+        return _syntax_problem(error)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        return Problem(path=(), message=f"character {error.character!r} is not allowed in YAML", line=line)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # PyYAML lets errors of chr() and int() through, for escapes and directives beyond their range.
+        return Problem(path=(), message=f"cannot be read as YAML: {str(error)[:200]}")
+    return Document(data=data, lines=conversion.lines, problems=tuple(conversion.problems))
+
+
+def _not_a_mapping(node: yaml.Node | None) -> Problem:
+    expected = "a mapping of keys to values, such as `version: 1.0.0` and `entrypoint: main.py`"
+    if node is None:
+        return Problem(path=(), message=f"is empty; expected {expected}", expected=expected, line=1)
+    line = node.start_mark.line + 1
+    kind = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+    return Problem(path=(), message=f"is {kind}; expected {expected}", expected=expected, line=line)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    said = ", ".join(part for part in (error.context, error.problem) if part)
+    if "'\\t'" in said:
+        said += " (a tab): indent with spaces"
+    if mark is None:
+        return Problem(path=(), message=f"is not valid YAML: {said}")
+    message = f"is not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {said[:200]}"
+    return Problem(path=(), message=message, line=mark.line + 1)
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes with the core schema's resolvers, within `MAX_NODES` and `MAX_DEPTH`."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own protocol
+    _composed = 0
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose one node, bounded: PyYAML recurses here."""
+        self._composed += 1
+        self._depth += 1
+        try:
+            _check_bounds(self._composed, self._depth, self.line + 1)
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+_Loader.add_implicit_resolver(f"{_TAG}null", re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    f"{_TAG}int", re.compile(r"([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"),
+    list("-+.0123456789"),
+)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def _check_bounds(nodes: int, depth: int, line: int) -> None:
+    if nodes > MAX_NODES:
+        message = f"has more than {MAX_NODES} values (those behind aliases counted wherever they are used)"
+    elif depth > MAX_DEPTH:
+        message = f"is nested deeper than {MAX_DEPTH} levels"
+    else:
+        return
+    raise _RefusedError(Problem(path=(), message=message, line=line))
+
+
+class _Conversion:
+    """Nodes to data, collecting lines and problems on the way."""
+
+    def __init__(self) -> None:
+        self.lines: dict[KeyPath, int] = {}
+        self.problems: list[Problem] = []
+        self._visited = 0
+
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        """The data of a node; None, and a problem, where it has none."""
+        line = node.start_mark.line + 1
+        self._visited += 1
+        _check_bounds(self._visited, len(path), line)
+        self.lines.setdefault(path, line)
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+            return [self.value(item, (*path, position)) for position, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        return self._tagged(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            below, line = (*path, key), key_node.start_mark.line + 1
+            if key in data:
+                message = f"{dotted(below)} is given twice, first in line {self.lines[below]}: remove one"
+                self.problems.append(Problem(path=below, message=message, expected="each key once", line=line))
+                continue
+            self.lines[below] = line
+            data[key] = self.value(value_node, below)
+        return data
+
+    def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
+        line = node.start_mark.line + 1
+        if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}str" or _UNKEEPABLE.search(node.value):
+            seen = shown(node.value) if isinstance(node, yaml.ScalarNode) else "a list or mapping"
+            message = f"a key of {dotted(path) or 'the manifest'} must be a string, not {seen}: put it in quotes"
+            # A position no key can have: keys that are none do not hide each other.
+            at = (*path, f"line {line}")
+            self.problems.append(Problem(path=at, message=message, expected="a string", value=seen, line=line))
+            return None
+        if node.value == "<<":
+            message = f"merge keys (<<) are not supported in {dotted(path) or 'the manifest'}: write the keys out"
+            self.problems.append(Problem(path=(*path, "<<"), message=message, expected="plain keys", line=line))
+            return None
+        return str(node.value)
+
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
+        construct = _SCALARS.get(node.tag)
+        if construct is None:
+            return self._tagged(node, path)
+        try:
+            return construct(node.value)
+        except ValueError as error:
+            self.problems.append(mismatch(path, node.value, str(error)))
+            return None
+
+    def _tagged(self, node: yaml.Node, path: KeyPath) -> None:
+        self.problems.append(mismatch(path, node.tag, "a plain value without a tag"))
+
+
+def _string(text: str) -> str:
+    if _UNKEEPABLE.search(text):
+        raise ValueError("text without NUL and without half characters")
+    return text
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return text.lower() == "true"
+
+
+def _integer(text: str) -> int:
+    try:
+        number = int(text, 0 if text[:2] in ("0o", "0x") else 10)
+    except ValueError as error:
+        raise ValueError("a whole number") from error
+    if number not in _JSON_INTEGERS:
+        raise ValueError("a number of at most 64 bits (or a string, in quotes)")
+    return number
+
+
+def _float(text: str) -> float:
+    try:
+        number = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    except ValueError as error:
+        raise ValueError("a number") from error
+    if not math.isfinite(number):
+        raise ValueError("a finite number")
+    return number
+
+
+_SCALARS: Mapping[str, Callable[[str], Any]] = {
+    f"{_TAG}str": _string,
+    f"{_TAG}null": lambda _text: None,
+    f"{_TAG}bool": _truth,
+    f"{_TAG}int": _integer,
+    f"{_TAG}float": _float,
+}

@@ -1,0 +1,137 @@
+"""Domain values to the values of a row, and back.
+
+Every `…_of` raises UnreadableRowError when the row holds no such value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from agent_manager.adapters.codec import EXIT, FAULTS, INSTANCE, SPEC, UnreadableError
+from agent_manager.domain.agents import Agent, Package, PackageStatus
+from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.events import Event
+from agent_manager.domain.exits import Exit
+from agent_manager.domain.instances import Instance
+from agent_manager.domain.lifecycle import Lifecycle
+
+
+class UnreadableRowError(AgentManagerError):
+    """What stands in a row is not a value this version understands; trying again changes nothing."""
+
+
+def agent_values(agent: Agent) -> dict[str, Any]:
+    """The row of `agents`."""
+    return {**_fields(agent), "spec": SPEC.encode(agent.spec), "config": dict(agent.config)}
+
+
+def agent_of(row: RowMapping) -> Agent:
+    """The agent in a row of `agents`."""
+    with _reading("agent", row["id"]):
+        return Agent(**{**row, "spec": SPEC.decode(row["spec"]), "lifecycle": Lifecycle(row["lifecycle"])})
+
+
+def placement_values(agent: Agent) -> list[dict[str, Any]]:
+    """The rows of `placements` an agent has: one for each of its replicas."""
+    return [
+        {"agent_id": agent.id, "ordinal": ordinal, "node_id": agent.node_id, "epoch": agent.epoch}
+        for ordinal in range(agent.replicas)
+    ]
+
+
+def package_values(package: Package) -> dict[str, Any]:
+    """The row of `packages`."""
+    return {
+        **_fields(package),
+        "spec": None if package.spec is None else SPEC.encode(package.spec),
+        "faults": FAULTS.encode(package.faults),
+    }
+
+
+def package_of(row: RowMapping) -> Package:
+    """The package in a row of `packages`."""
+    with _reading("package", row["name"]):
+        return Package(
+            **{
+                **row,
+                "status": PackageStatus(row["status"]),
+                "spec": None if row["spec"] is None else SPEC.decode(row["spec"]),
+                "faults": FAULTS.decode(row["faults"]),
+            }
+        )
+
+
+def instance_values(instance: Instance, node_id: str) -> dict[str, Any]:
+    """The row of `instances`."""
+    launch = instance.launch
+    return {
+        "agent_id": instance.agent_id,
+        "ordinal": instance.ordinal,
+        "node_id": node_id,
+        "epoch": instance.epoch,
+        "status": instance.status,
+        "launch_id": launch and launch.launch_id,
+        "pid": launch and launch.pid,
+        "incarnation": instance.incarnation,
+        "restarts": instance.restarts,
+        "started_at": launch and launch.started_wall,
+        "last_heartbeat": launch and launch.heartbeat_wall,
+        "data": INSTANCE.encode(instance),
+    }
+
+
+def instance_of(row: RowMapping) -> Instance:
+    """The instance in a row of `instances`."""
+    with _reading("instance", f"{row['agent_id']}_{row['ordinal']}"):
+        return INSTANCE.decode(row["data"])
+
+
+def exit_values(agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> dict[str, Any]:
+    """The row of `exits`."""
+    return {
+        "launch_id": exit_.launch_id,
+        "agent_id": agent_id,
+        "ordinal": ordinal,
+        "node_id": node_id,
+        "incarnation": exit_.incarnation,
+        "reason": exit_.reason,
+        "at": exit_.at,
+        "data": EXIT.encode(exit_),
+    }
+
+
+def exit_of(row: RowMapping) -> Exit:
+    """The exit in a row of `exits`."""
+    with _reading("exit of launch", row["launch_id"]):
+        return EXIT.decode(row["data"])
+
+
+def event_values(event: Event) -> dict[str, Any]:
+    """The row of `events`, but for the number the database gives."""
+    values = {**_fields(event), "data": dict(event.data)}
+    del values["sequence"]
+    return values
+
+
+def event_of(row: RowMapping) -> Event:
+    """The event in a row of `events`."""
+    return Event(**row)
+
+
+def _fields(value: Agent | Package | Event) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+@contextmanager
+def _reading(what: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (UnreadableError, ValueError) as error:
+        raise UnreadableRowError(
+            f"the stored {what} {name} cannot be read: {error}; was it written by a newer version?"
+        ) from error

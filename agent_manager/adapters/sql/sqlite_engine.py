@@ -1,0 +1,62 @@
+"""SQLAlchemy engines on SQLite, with transactions that are what they say.
+
+The sqlite3 module begins transactions when it thinks fit, which breaks SAVEPOINT and snapshots. As SQLAlchemy documents
+("Using SQLAlchemy to emit BEGIN in lieu of SQLite's transaction control"), its own control is turned off and BEGIN is
+sent where SQLAlchemy begins.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Pool, QueuePool, StaticPool, create_engine, event
+
+
+def is_memory(url: URL) -> bool:
+    """Whether the database lives in the memory of one connection."""
+    return url.database in (None, "", ":memory:")
+
+
+def writer(url: URL, *, busy_timeout_s: float) -> Engine:
+    """One connection that takes the write lock when a transaction begins, and whose commits are on disk.
+
+    A deferred transaction that reads and then writes would fail with SQLITE_BUSY_SNAPSHOT, whatever the timeout.
+    """
+    pragmas = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+    return _engine(url, busy_timeout_s, begin="BEGIN IMMEDIATE", pragmas=pragmas, connections=1)
+
+
+def readers(url: URL, *, busy_timeout_s: float, connections: int) -> Engine:
+    """Connections that cannot write; a transaction sees the database as it was at its first statement."""
+    return _engine(url, busy_timeout_s, begin="BEGIN", pragmas=("query_only = ON",), connections=connections)
+
+
+def migrator(url: URL, *, busy_timeout_s: float) -> Engine:
+    """As `writer`, without foreign keys: rebuilding a table would otherwise delete the rows that refer to it."""
+    pragmas = ("journal_mode = WAL", "synchronous = FULL")
+    return _engine(url, busy_timeout_s, begin="BEGIN IMMEDIATE", pragmas=pragmas, connections=1)
+
+
+def _engine(url: URL, busy_timeout_s: float, *, begin: str, pragmas: tuple[str, ...], connections: int) -> Engine:
+    # Threads take turns on a connection here, none uses it while another does.
+    connect_args = {"timeout": busy_timeout_s, "check_same_thread": False}
+    pool: type[Pool] = QueuePool
+    sizes: dict[str, Any] = {"pool_size": connections, "max_overflow": 0}
+    if is_memory(url):
+        pool, sizes = StaticPool, {}
+    engine = create_engine(url, connect_args=connect_args, poolclass=pool, **sizes)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        with closing(connection.cursor()) as cursor:
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def send_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

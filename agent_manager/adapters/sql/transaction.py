@@ -1,0 +1,102 @@
+"""What a unit of work may do, on a SQLAlchemy Core connection that is inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, select
+
+from agent_manager.adapters.sql import rows, upserts
+from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
+from agent_manager.domain.agents import Agent, Package
+from agent_manager.domain.events import Event
+from agent_manager.domain.exits import Exit
+from agent_manager.domain.instances import Instance
+
+
+class SqlTransaction:
+    """Implements `ports.store.Transaction`; the same statements on SQLite and PostgreSQL.
+
+    Errors of SQLAlchemy pass through: whoever made the connection knows which database they tell of.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialect = connection.dialect.name
+
+    def agents(self) -> Sequence[Agent]:
+        """All agents, ordered by id."""
+        return [rows.agent_of(row) for row in self._rows(select(agents).order_by(agents.c.id))]
+
+    def agent(self, agent_id: str) -> Agent | None:
+        """One agent, or None."""
+        found = self._rows(select(agents).where(agents.c.id == agent_id))
+        return rows.agent_of(found[0]) if found else None
+
+    def save_agent(self, agent: Agent) -> None:
+        """Insert or replace an agent, and keep its placements as many as its replicas."""
+        self._connection.execute(upserts.insert_or_replace(self._dialect, agents), rows.agent_values(agent))
+        self._connection.execute(
+            delete(placements).where(placements.c.agent_id == agent.id, placements.c.ordinal >= agent.replicas)
+        )
+        if places := rows.placement_values(agent):
+            self._connection.execute(upserts.insert_or_replace(self._dialect, placements), places)
+
+    def packages(self) -> Sequence[Package]:
+        """All packages, ordered by node and name."""
+        return [
+            rows.package_of(row) for row in self._rows(select(packages).order_by(packages.c.node_id, packages.c.name))
+        ]
+
+    def save_package(self, package: Package) -> None:
+        """Insert or replace a package, known by node and name."""
+        self._connection.execute(upserts.insert_or_replace(self._dialect, packages), rows.package_values(package))
+
+    def remove_package(self, node_id: str, name: str) -> None:
+        """Forget a package; nothing happens when it is unknown."""
+        self._connection.execute(delete(packages).where(packages.c.node_id == node_id, packages.c.name == name))
+
+    def instances(self, agent_id: str | None = None) -> Sequence[Instance]:
+        """Instances as last observed, of one agent or all, ordered by agent and ordinal."""
+        query = select(instances).order_by(instances.c.agent_id, instances.c.ordinal)
+        if agent_id is not None:
+            query = query.where(instances.c.agent_id == agent_id)
+        return [rows.instance_of(row) for row in self._rows(query)]
+
+    def observe(self, instance: Instance, node_id: str) -> bool:
+        """Write what was observed of an instance; False, and nothing changed, where its placement has another epoch."""
+        values = rows.instance_values(instance, node_id)
+        parameters = {f"observed_{name}": value for name, value in values.items()}
+        return self._connection.execute(upserts.insert_observed(self._dialect), parameters).rowcount == 1
+
+    def forget_instance(self, agent_id: str, ordinal: int) -> None:
+        """Remove the observed row of an instance that is desired no longer."""
+        self._connection.execute(
+            delete(instances).where(instances.c.agent_id == agent_id, instances.c.ordinal == ordinal)
+        )
+
+    def record_exit(self, agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> bool:
+        """Keep an exit; False, and nothing changed, when that launch's exit is kept already."""
+        values = rows.exit_values(agent_id, ordinal, node_id, exit_)
+        return self._connection.execute(upserts.insert_once(self._dialect, exits), values).rowcount == 1
+
+    def exits(self, agent_id: str, limit: int) -> Sequence[Exit]:
+        """The newest exits of an agent, newest first."""
+        newest = (exits.c.at.desc(), exits.c.incarnation.desc(), exits.c.launch_id)
+        query = select(exits).where(exits.c.agent_id == agent_id).order_by(*newest).limit(limit)
+        return [rows.exit_of(row) for row in self._rows(query)]
+
+    def append_event(self, event: Event) -> Event:
+        """Add an event; returns it with its sequence."""
+        key = self._connection.execute(insert(events), rows.event_values(event)).inserted_primary_key
+        return replace(event, sequence=key[0] if key else None)
+
+    def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Events with a sequence above `after`, oldest first."""
+        query = select(events).where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
+        return [rows.event_of(row) for row in self._rows(query)]
+
+    def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        return self._connection.execute(query).mappings().all()

@@ -1,0 +1,160 @@
+"""The composition root of the manager: the only place that builds its objects and connects them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+
+from agent_manager.adapters.launch_recipe import LaunchRecipe
+from agent_manager.adapters.launcher_client import LauncherClient
+from agent_manager.adapters.logs import LogFiles
+from agent_manager.adapters.nats.agent_channel import NatsAgentChannel
+from agent_manager.adapters.nats.connection import BusConnection
+from agent_manager.adapters.nats.credentials import LaunchIdentities
+from agent_manager.adapters.nats.embedded import NatsFiles
+from agent_manager.adapters.nats.feed import Feed
+from agent_manager.adapters.nats.keyring import load_or_create_keyring
+from agent_manager.adapters.packages.folder_source import FolderSource
+from agent_manager.adapters.processes import PsutilInspector
+from agent_manager.adapters.sql.sqlite import SqliteStore
+from agent_manager.adapters.system import SystemChance, SystemClock
+from agent_manager.protocol import subjects
+from agent_manager.protocol.release import release
+from agent_manager.services.commands import Commands
+from agent_manager.services.counters import Counters
+from agent_manager.services.eyesight import Eyesight
+from agent_manager.services.journal import Journal
+from agent_manager.services.queries import NodeIdentity, Queries
+from agent_manager.services.reconciler import Reconciler
+from agent_manager.services.registration import Discovery
+from agent_manager.services.supervisor import Supervisor
+from agent_manager.settings import ManagerSettings
+from agent_manager.transport.endpoints import Endpoints
+from agent_manager.transport.handlers import Handlers
+from agent_manager.transport.reports import Reports
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manager:
+    """The connected parts that the daemon starts, watches and stops."""
+
+    launcher: LauncherClient
+    store: SqliteStore
+    bus: BusConnection
+    feed: Feed
+    journal: Journal
+    eyesight: Eyesight
+    supervisor: Supervisor
+    reconciler: Reconciler
+    discovery: Discovery
+
+
+class _Bus:
+    """What needs the client before there is one."""
+
+    connection: BusConnection
+
+    def client(self) -> Client | None:
+        """The client while it is connected."""
+        return self.connection.client
+
+
+def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyncio.TaskGroup) -> Manager:
+    """Build everything. Connects to nothing yet; requests and actions will be tasks of `tasks`."""
+    clock, chance = SystemClock(), SystemChance()
+    files = NatsFiles(data_dir=settings.data_dir)
+    log_dir = settings.data_dir / "logs" / "agents"
+    late = _Bus()
+    launcher = LauncherClient(
+        settings.launcher_fd,
+        LaunchRecipe(
+            node_id=settings.node_id,
+            nats_url=settings.nats_url,
+            python=sys.executable,
+            log_dir=str(log_dir),
+            inherited=environment,
+        ),
+    )
+    store = SqliteStore(settings.database_url)
+    feed = Feed(late.client)
+    journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=settings.node_id)
+    eyesight = Eyesight(clock)
+    supervisor = Supervisor(
+        launcher=launcher,
+        identities=LaunchIdentities(
+            directory=files.launch_credentials,
+            issuer=load_or_create_keyring(files.keys).issuer,
+            node_id=settings.node_id,
+            clock=clock,
+            lifetime_s=None,
+        ),
+        channel=NatsAgentChannel(late.client),
+        journal=journal,
+        eyesight=eyesight,
+        clock=clock,
+        chance=chance,
+        tasks=tasks,
+    )
+    eyesight.on_change(supervisor.sight_changed)
+    reconciler = Reconciler(
+        store=store, supervisor=supervisor, node_id=settings.node_id, interval_s=settings.monitoring_interval_s
+    )
+    counters = Counters(supervisor)
+    commands = Commands(store=store, announcer=feed, reconciler=reconciler, supervisor=supervisor, clock=clock)
+    queries = Queries(
+        store=store,
+        supervisor=supervisor,
+        counters=counters,
+        inspector=PsutilInspector(),
+        logs=LogFiles(log_dir),
+        clock=clock,
+        node=NodeIdentity(
+            node_id=settings.node_id,
+            cluster_id=settings.cluster_id,
+            version=release(),
+            manager_pid=os.getpid(),
+            launcher_pid=os.getppid(),
+            started_at=clock.now().wall,
+        ),
+    )
+    endpoints = Endpoints(
+        handlers=Handlers(commands, queries).table(), tasks=tasks, version=release(), node_id=settings.node_id
+    )
+    reports = Reports(supervisor=supervisor, counters=counters, publish=feed.publish, node_id=settings.node_id)
+
+    async def subscribe(client: Client) -> None:
+        await reports.register(client)
+        await endpoints.register(client)
+
+    late.connection = BusConnection(
+        url=settings.nats_url,
+        credentials=str(files.manager_credentials),
+        inbox_prefix=subjects.MANAGER_INBOX_PREFIX,
+        on_connected=subscribe,
+        on_up=eyesight.opened,
+        on_down=eyesight.closed,
+    )
+    discovery = Discovery(
+        source=FolderSource(settings.packages_dir, fallback_interval_s=settings.discovery_interval_s),
+        store=store,
+        announcer=feed,
+        reconciler=reconciler,
+        clock=clock,
+        node_id=settings.node_id,
+    )
+    return Manager(
+        launcher=launcher,
+        store=store,
+        bus=late.connection,
+        feed=feed,
+        journal=journal,
+        eyesight=eyesight,
+        supervisor=supervisor,
+        reconciler=reconciler,
+        discovery=discovery,
+    )

@@ -1,0 +1,191 @@
+"""The program `agentctl`: agents from the command line, through the management API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from agent_manager.cli.ctl import agents, changes, events, inventory, output, terminal
+from agent_manager.cli.ctl.address import DEFAULT_API_URL, UP_FILE, find_api
+from agent_manager.cli.ctl.api import Api, connected_to
+from agent_manager.cli.ctl.changes import Change
+from agent_manager.cli.ctl.failures import EXPLAINED, AgentctlError, ExitCode
+from agent_manager.protocol.operations import MAX_LOG_LINES, MAX_WAIT_S
+from agent_manager.protocol.release import release
+
+DEFAULT_WAIT_S = 30.0
+
+app = typer.Typer(
+    help="See and steer the agents of agent-manager.",
+    epilog=EXPLAINED,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of an agent.")]
+AgentIds = Annotated[list[str], typer.Argument(metavar="AGENT", help="Ids of agents.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
+WaitS = Annotated[
+    float,
+    typer.Option("--wait", min=0, max=MAX_WAIT_S, metavar="SECONDS", help="How long to wait until it is done."),
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Return once the wish is accepted.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the API is, as far as the caller has said."""
+
+    api_url: str | None
+    data_dir: Path
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"agentctl {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def place(
+    context: typer.Context,
+    api_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENT_MANAGER_API_URL",
+            help=f"URL of the management API. Default: what {UP_FILE} in the data directory says, "
+            f"else {DEFAULT_API_URL}.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path,
+        typer.Option(
+            envvar="AGENT_MANAGER_DATA_DIR",
+            help=f"Data directory of `agent-manager up`, whose {UP_FILE} names the API.",
+        ),
+    ] = Path(".agent-manager"),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keep where the API is, for the command that follows."""
+    context.obj = _Place(api_url, data_dir)
+
+
+@app.command()
+def ls(context: typer.Context, as_json: AsJson = False) -> None:
+    """List all agents."""
+    _run(context, lambda api: agents.list_agents(api, as_json=as_json))
+
+
+@app.command()
+def show(context: typer.Context, agent_id: AgentId, as_json: AsJson = False) -> None:
+    """Show everything about an agent."""
+    _run(context, lambda api: agents.show_agent(api, agent_id, as_json=as_json))
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    agent_ids: AgentIds,
+    wait_s: WaitS = DEFAULT_WAIT_S,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start agents, and wait until they are running."""
+    change = Change(verb="start", wanted="running", wait_s=0.0 if no_wait else wait_s)
+    _run(context, lambda api: changes.change_agents(api, agent_ids, change, as_json=as_json))
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    agent_ids: AgentIds,
+    wait_s: WaitS = DEFAULT_WAIT_S,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop agents, and wait until no process of theirs is left."""
+    change = Change(verb="stop", wanted="stopped", wait_s=0.0 if no_wait else wait_s)
+    _run(context, lambda api: changes.change_agents(api, agent_ids, change, as_json=as_json))
+
+
+@app.command()
+def restart(
+    context: typer.Context,
+    agent_ids: AgentIds,
+    wait_s: WaitS = DEFAULT_WAIT_S,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give agents new processes, and wait until those are running."""
+    change = Change(verb="restart", wanted="running", wait_s=0.0 if no_wait else wait_s)
+    _run(context, lambda api: changes.change_agents(api, agent_ids, change, as_json=as_json))
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    agent_id: AgentId,
+    tail: Annotated[
+        int, typer.Option("--tail", "-n", min=1, max=MAX_LOG_LINES, help="Lines from the end of each stream.")
+    ] = 100,
+    instance: Annotated[str | None, typer.Option(help="Only this instance.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the latest output of an agent."""
+    _run(context, lambda api: output.print_logs(api, agent_id, tail=tail, instance_id=instance, as_json=as_json))
+
+
+@app.command("events")
+def follow(
+    context: typer.Context,
+    agent_id: Annotated[str | None, typer.Argument(metavar="[AGENT]", help="Only this agent.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what happens, while it happens, until Ctrl-C."""
+    _run(context, lambda api: events.follow_events(api, agent_id, as_json=as_json))
+
+
+@app.command()
+def packages(context: typer.Context, as_json: AsJson = False) -> None:
+    """List all packages, and what is wrong with invalid ones."""
+    _run(context, lambda api: inventory.list_packages(api, as_json=as_json))
+
+
+@app.command()
+def nodes(context: typer.Context, as_json: AsJson = False) -> None:
+    """List all nodes."""
+    _run(context, lambda api: inventory.list_nodes(api, as_json=as_json))
+
+
+def _run(context: typer.Context, command: Callable[[Api], Awaitable[ExitCode]]) -> None:
+    """Carry out a command, and exit with its code."""
+    try:
+        exit_code = asyncio.run(_connected(cast(_Place, context.obj), command))
+    except AgentctlError as error:
+        terminal.complain(error.message)
+        exit_code = error.exit_code
+    except KeyboardInterrupt:
+        exit_code = ExitCode.INTERRUPTED
+    raise typer.Exit(exit_code)
+
+
+async def _connected(where: _Place, command: Callable[[Api], Awaitable[ExitCode]]) -> ExitCode:
+    async with connected_to(find_api(api_url=where.api_url, data_dir=where.data_dir)) as api:
+        return await command(api)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="agentctl")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The console of `agent-manager up`: says where everything is once the node is up, then a line per event.
+
+A process of its own, so that a terminal that is held (Ctrl-S, a pager) holds up nothing but these lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agent_manager.protocol import subjects
+from agent_manager.protocol.messages import EventMessage
+from agent_manager.protocol.release import release
+
+LOOK_S = 0.125
+"""How often to look for the state file while the node starts."""
+PATIENCE_S = 15
+"""After this long without one, the person is told where to look."""
+
+
+class ConsoleSettings(BaseSettings):
+    """Environment variables `AGENT_MANAGER_…`, set by `up`."""
+
+    model_config = SettingsConfigDict(env_prefix="AGENT_MANAGER_", frozen=True, extra="ignore")
+
+    state_file: Path
+    data_dir: Path
+    packages_dir: Path
+    nats_url: str
+    nats_creds: Path
+
+
+def banner(settings: ConsoleSettings, state: dict[str, str], scripts: Path) -> str:
+    """What a person needs to know of a node that has come up; `scripts` is where this product's programs are."""
+    ctl, api = _shown(scripts / "agentctl"), state["api_url"]
+    data_option = (
+        "" if settings.data_dir == Path.cwd() / ".agent-manager" else f" --data-dir {_shown(settings.data_dir)}"
+    )
+    return "\n".join(
+        (
+            f"agent-manager {release()} is up",
+            "",
+            f"  API        {api}   (documentation: {api}/docs)",
+            f"  NATS       {state['nats_url']}   credentials: {_shown(Path(state['nats_creds']))}",
+            f"  packages   {_shown(settings.packages_dir)}",
+            f"  data       {_shown(settings.data_dir)}",
+            f"  logs       {_shown(settings.data_dir / 'logs')}",
+            f"  isolation  off: agents run as {getpass.getuser()}, like the manager",
+            "",
+            "Try next, in another terminal:",
+            f"  {ctl}{data_option} ls",
+            f"  {ctl}{data_option} restart echo",
+            f"  curl -s {api}/api/v1/agents",
+            "",
+            "Ctrl-C stops everything. What happens:",
+        )
+    )
+
+
+def line(event: EventMessage) -> str:
+    """One event for people."""
+    who = event.instance_id or event.agent_id
+    pid = event.data.get("pid")
+    words = f"{event.message} (pid {pid})" if event.type == "running" and pid else event.message
+    return f"{event.at.astimezone():%H:%M:%S}  {who:<18} {event.type:<18} {words}"
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+class Console:
+    """One run of the console."""
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        self._settings = settings
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self._over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Print until SIGTERM."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._over.set)
+        async with asyncio.TaskGroup() as tasks:
+            loops = [tasks.create_task(work) for work in (self._follow(), self._print())]
+            await self._over.wait()
+            await self._lines.join()
+            for loop in loops:
+                loop.cancel()
+
+    async def _print(self) -> None:
+        _say(banner(self._settings, await self._state(), Path(sys.executable).parent))
+        while True:
+            _say(await self._lines.get())
+            self._lines.task_done()
+
+    async def _state(self) -> dict[str, str]:
+        """The state file, written by the launcher once every service is ready."""
+        looks = 0
+        while True:
+            try:
+                return dict(json.loads(self._settings.state_file.read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                await asyncio.sleep(LOOK_S)
+            looks += 1
+            if looks * LOOK_S == PATIENCE_S:
+                _say(f"still starting; {_shown(self._settings.data_dir / 'logs' / 'services')} says what is in the way")
+
+    async def _follow(self) -> None:
+        client = Client()
+        await client.connect(
+            servers=[self._settings.nats_url],
+            user_credentials=str(self._settings.nats_creds),
+            max_reconnect_attempts=-1,
+            # Annotated as int, used as seconds for asyncio.sleep.
+            reconnect_time_wait=LOOK_S,  # type: ignore[arg-type]
+            error_cb=_ignore,
+        )
+        try:
+            await client.subscribe(subjects.ALL_AGENT_EVENTS, cb=self._event)
+            await self._over.wait()
+        finally:
+            await client.close()
+
+    async def _event(self, message: Msg) -> None:
+        try:
+            self._lines.put_nowait(line(EventMessage.model_validate_json(message.data)))
+        except ValidationError:
+            self._lines.put_nowait(f"unreadable event on {message.subject}")
+
+
+async def _ignore(_: Exception) -> None:
+    """The server is not there yet, or going; it will be said elsewhere."""
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError:
+        # The terminal is gone; the node runs on.
+        os._exit(0)
+
+
+def main() -> None:
+    """Entry point: `python -P -m agent_manager.cli.console`, started by the launcher under `up`."""
+    asyncio.run(Console(ConsoleSettings()).run())
+
+
+if __name__ == "__main__":
+    main()

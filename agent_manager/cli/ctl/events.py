@@ -1,0 +1,51 @@
+"""`agentctl events`: what happens, line by line, until it is interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+from rich.text import Text
+
+from agent_manager.cli.ctl import terminal
+from agent_manager.cli.ctl.api import Api, understood
+from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
+from agent_manager.protocol.messages import EventMessage
+
+
+async def follow_events(api: Api, agent_id: str | None, *, as_json: bool) -> ExitCode:
+    """Print each event. Raises AgentctlError when the API ends the stream; it does not end by itself."""
+    console = terminal.out()
+    async with api.lines("/events", {} if agent_id is None else {"agent_id": agent_id}) as lines:
+        async for data in event_data(lines):
+            document = json.loads(data)
+            if as_json:
+                terminal.print_json(document)
+            else:
+                console.print(_line(understood(EventMessage, document)))
+    raise AgentctlError(
+        "the API ended the stream of events: it is stopping, or this reader was too slow", ExitCode.UNREACHABLE
+    )
+
+
+async def event_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The data of each server-sent event (WHATWG HTML standard, section 9.2); all else is passed over."""
+    data: list[str] = []
+    async for line in lines:
+        if line.startswith("data:"):
+            data.append(line.removeprefix("data:").removeprefix(" "))
+        elif not line and data:
+            yield "\n".join(data)
+            data.clear()
+
+
+def _line(event: EventMessage) -> Text:
+    who = event.instance_id or event.agent_id
+    return Text("  ").join(
+        (
+            terminal.text(terminal.moment(event.at), "dim"),
+            terminal.text(f"{who:<16}", "bold"),
+            terminal.status(event.type),
+            terminal.text(event.message.replace("\n", " ")),
+        )
+    )

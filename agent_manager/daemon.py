@@ -1,0 +1,125 @@
+"""The manager process: starts what bootstrap has built, in order, and stops it in the reverse order.
+
+Started by the launcher, with its end of the connection as an inherited descriptor. Supervision begins with the
+launcher's first frame, before there is a database or a bus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+
+from agent_manager import logs
+from agent_manager.bootstrap import Manager, build
+from agent_manager.domain.errors import AgentManagerError
+from agent_manager.ports.launcher import LauncherEvent, ShutdownRequested
+from agent_manager.settings import ManagerSettings
+
+LAST_WORDS_S = 5.0
+"""How long the last observations may take to be written and published when the node goes down."""
+STORE_RETRY_S = 1.0
+"""Pause between two attempts to open the store."""
+
+log = logging.getLogger(__name__)
+
+
+class _OverError(Exception):
+    """Ends the task group: everything has been stopped."""
+
+
+class Daemon:
+    """One run of the manager."""
+
+    def __init__(self, settings: ManagerSettings) -> None:
+        self._settings = settings
+        self._node_down = asyncio.Event()
+        self._leave = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until the node goes down, or until SIGTERM: then agents run on and the next manager takes them over.
+
+        Raises what makes going on impossible, such as the death of the launcher.
+        """
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._leave.set)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                manager = build(self._settings, os.environ, tasks)
+                await self._take_over(manager, tasks)
+                desired = tasks.create_task(self._keep_desired_state(manager), name="desired state")
+                stop_agents = await self._told_to_end()
+                desired.cancel()
+                await self._stop(manager, stop_agents=stop_agents)
+                raise _OverError
+        except* _OverError:
+            log.info("manager_stopped")
+
+    async def _take_over(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:
+        slots = await manager.launcher.connect()
+        manager.supervisor.adopt(slots)
+
+        def on_event(event: LauncherEvent) -> None:
+            if isinstance(event, ShutdownRequested):
+                self._node_goes_down(manager, hurry=event.hurry)
+            else:
+                manager.supervisor.launcher_event(event)
+
+        tasks.create_task(manager.launcher.run(on_event), name="launcher")
+        tasks.create_task(manager.eyesight.run(), name="pulse")
+        tasks.create_task(manager.journal.run(), name="journal")
+        tasks.create_task(manager.feed.run(), name="feed")
+        tasks.create_task(manager.bus.run(), name="bus")
+
+    async def _keep_desired_state(self, manager: Manager) -> None:
+        """Discovery, then registry, then agents (R21); the launcher hears that the node is up after the first look."""
+        while True:
+            try:
+                await manager.store.open()
+                break
+            except AgentManagerError as error:
+                log.error("store_not_open", extra={"error": error.message})
+                await asyncio.sleep(STORE_RETRY_S)
+        await manager.discovery.look()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(manager.reconciler.run(), name="reconciler")
+            tasks.create_task(manager.discovery.run(), name="discovery")
+            manager.launcher.ready()
+
+    async def _told_to_end(self) -> bool:
+        """Wait until this run is to end; returns whether the agents are to end with it."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._node_down, self._leave)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return self._node_down.is_set()
+
+    def _node_goes_down(self, manager: Manager, *, hurry: bool) -> None:
+        self._node_down.set()
+        if hurry:
+            manager.supervisor.hurry()
+
+    async def _stop(self, manager: Manager, *, stop_agents: bool) -> None:
+        if stop_agents:
+            await manager.supervisor.stop_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await manager.journal.flushed()
+                await manager.feed.sent()
+                await manager.bus.close()
+        await manager.store.close()
+        await manager.launcher.close()
+
+
+def main() -> None:
+    """Entry point: `python -P -m agent_manager.daemon`, started by the launcher."""
+    settings = ManagerSettings()
+    logs.configure(settings.log_level)
+    asyncio.run(Daemon(settings).run())
+
+
+if __name__ == "__main__":
+    main()

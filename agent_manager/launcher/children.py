@@ -1,0 +1,97 @@
+"""The launcher's children: starting them, and learning of their exits from the kernel."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent_manager.launcher.event_loop import EventLoop
+from agent_manager.launcher.exits import Exit
+from agent_manager.launcher.spawning import Program, Spawner, SpawnFailure, read_status
+
+
+@dataclass(slots=True)
+class _Child:
+    status: int | None
+    on_started: Callable[[SpawnFailure | None], None]
+    on_exit: Callable[[Exit], None]
+
+
+class Children:
+    """The processes this launcher has forked and not yet reaped. Meanwhile their numbers cannot be recycled."""
+
+    def __init__(self, loop: EventLoop, spawner: Spawner) -> None:
+        self._loop = loop
+        self._spawner = spawner
+        self._children: dict[int, _Child] = {}
+        self._orphan_listeners: list[Callable[[int], None]] = []
+        loop.on_signals([signal.SIGCHLD], self._reap)
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes forked here and not yet reaped."""
+        return frozenset(self._children)
+
+    def on_orphan_reaped(self, listener: Callable[[int], None]) -> None:
+        """Tell the listener the pid of each dead child that was inherited, not forked."""
+        self._orphan_listeners.append(listener)
+
+    def start(
+        self,
+        program: Program,
+        *,
+        on_started: Callable[[SpawnFailure | None], None],
+        on_exit: Callable[[Exit], None],
+    ) -> int:
+        """Fork; the pid. `on_started` tells how the exec went and always comes before `on_exit`. Raises OSError."""
+        pid, status = self._spawner.spawn(program)
+        self._children[pid] = child = _Child(status, on_started, on_exit)
+        self._loop.watch(status, lambda: self._read_status(child))
+        return pid
+
+    def signal(self, pid: int, number: int) -> None:
+        """Signal one process, if it is (still) here."""
+        if pid in self._children:
+            with contextlib.suppress(PermissionError):  # it has changed its user
+                os.kill(pid, number)
+
+    def signal_group(self, pid: int, number: int) -> None:
+        """Signal the process group that this process leads, if the process is (still) here."""
+        if pid in self._children:
+            # Before its setsid a child leads no group.
+            with contextlib.suppress(PermissionError, ProcessLookupError):
+                os.killpg(pid, number)
+
+    def _read_status(self, child: _Child) -> None:
+        if child.status is None:
+            return
+        try:
+            failure = read_status(child.status)
+        except BlockingIOError:
+            return
+        self._loop.unwatch(child.status)
+        os.close(child.status)
+        child.status = None
+        child.on_started(failure)
+
+    def _reap(self) -> None:
+        while (pid := _next_zombie()) is not None:
+            # While the zombie is there, its number and its group's are nobody else's.
+            self.signal_group(pid, signal.SIGKILL)
+            _, status, usage = os.wait4(pid, 0)
+            child = self._children.pop(pid, None)
+            if child is None:
+                for listener in self._orphan_listeners:
+                    listener(pid)
+                continue
+            self._read_status(child)
+            child.on_exit(Exit.now(pid, status, usage))
+
+
+def _next_zombie() -> int | None:
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return ended.si_pid if ended else None

@@ -1,0 +1,56 @@
+"""How processes end."""
+
+import os
+import resource
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """What `wait4` tells of a process: exactly one of `code` and `signal` is set; `ended_at` in Unix seconds."""
+
+    pid: int
+    code: int | None
+    signal: int | None
+    core_dumped: bool
+    max_rss_kb: int
+    user_s: float
+    system_s: float
+    ended_at: float
+
+    @classmethod
+    def now(cls, pid: int, status: int, usage: resource.struct_rusage) -> "Exit":
+        """The exit of a process that has just been reaped with this wait status."""
+        by_signal = os.WIFSIGNALED(status)
+        return cls(
+            pid=pid,
+            code=None if by_signal else os.WEXITSTATUS(status),
+            signal=os.WTERMSIG(status) if by_signal else None,
+            core_dumped=by_signal and os.WCOREDUMP(status),
+            max_rss_kb=usage.ru_maxrss,
+            user_s=usage.ru_utime,
+            system_s=usage.ru_stime,
+            ended_at=time.time(),
+        )
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}" if self.signal is None else f"signal {self.signal}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitRecord:
+    """The exit of a launch. `started_at` in Unix seconds; `drained` tells whether its output is in the files."""
+
+    slot: str
+    launch_id: str
+    started_at: float
+    exit: Exit
+    drained: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The `exit` of the protocol."""
+        fields = asdict(self)
+        ended: dict[str, Any] = fields.pop("exit")
+        return fields | ended

@@ -1,0 +1,248 @@
+"""The instances: starting them in slots, and following each launch until its tree is empty and its output saved."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from agent_manager.launcher.children import Children
+from agent_manager.launcher.deadlines import Deadlines
+from agent_manager.launcher.event_loop import EventLoop
+from agent_manager.launcher.exits import Exit, ExitRecord
+from agent_manager.launcher.process_tree import LAUNCH_ID_VARIABLE, ProcessTrees
+from agent_manager.launcher.pump_client import PumpClient
+from agent_manager.launcher.requests import Signal, Spawn, Update
+from agent_manager.launcher.run_tag import RunTag
+from agent_manager.launcher.slots import RequestError, Slot, SlotState, SlotTable
+from agent_manager.launcher.spawning import Program, SpawnFailure
+
+_LOOK_AGAIN_S = 0.02
+
+Result = dict[str, Any]
+Answer = Callable[[Result | RequestError], None]
+
+
+@dataclass(slots=True)
+class _Launch:
+    """A launch whose tree is not empty, or whose output is not saved yet."""
+
+    slot: Slot
+    answers: list[Answer]
+    streams: list[int] = field(default_factory=list)
+    undrained: int = 0
+    failure: SpawnFailure | None = None
+    empty: bool = False
+
+
+class Instances:
+    """Carries out what the manager asks for, and tells what becomes of it."""
+
+    def __init__(
+        self,
+        *,
+        loop: EventLoop,
+        children: Children,
+        trees: ProcessTrees,
+        pump: PumpClient,
+        tag: RunTag,
+    ) -> None:
+        self._loop = loop
+        self._children = children
+        self._pump = pump
+        self._tag = tag
+        self._emit: Callable[[dict[str, Any]], None] = lambda event: None
+        self._trees = trees
+        self._deadlines = Deadlines(loop, self._kill)
+        self._slots = SlotTable()
+        self._launches: dict[str, _Launch] = {}
+        self._dying: set[str] = set()
+        self._look_due = False
+        self._on_all_empty: Callable[[], None] | None = None
+        children.on_orphan_reaped(lambda _pid: self._look())
+        loop.after_events(self._finish_dying)
+
+    def on_event(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Tell the listener what becomes of the instances: `exited`, `drained`, `empty`."""
+        self._emit = listener
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every slot, as in `hello`."""
+        return [slot.to_json() for slot in self._slots]
+
+    def spawn(self, request: Spawn, answer: Answer) -> None:
+        """Start a launch, unless it is the slot's present one already. Raises RequestError."""
+        slot = self._slots.get(request.slot)
+        if slot is not None and slot.launch_id == request.launch_id:
+            self._answer_again(slot, answer)
+            return
+        if request.launch_id in self._launches:
+            raise RequestError("conflict", f"launch {request.launch_id!r} belongs to another slot")
+        slot = self._slots.begin(
+            request.slot, request.launch_id, expected=request.expected_launch_id, started_at=time.time()
+        )
+        slot.metadata = request.metadata
+        slot.not_after = request.not_after
+        launch = self._launches[slot.launch_id] = _Launch(slot, [answer])
+        slot.pid = self._start(request, launch)
+        if slot.pid is None:
+            self._on_empty(launch)
+        else:
+            self._trees.add(slot.launch_id, slot.pid)
+            self._deadlines.set(slot.launch_id, slot.not_after)
+
+    def update(self, request: Update) -> None:
+        """Change what a slot carries. Raises RequestError."""
+        slot = self._slots.of_launch(request.slot, request.launch_id)
+        for key, value in request.changes.items():
+            setattr(slot, key, value)
+        if slot.main_lives:
+            self._deadlines.set(slot.launch_id, slot.not_after)
+
+    def signal(self, request: Signal) -> None:
+        """Signal a launch. Raises RequestError."""
+        slot = self._slots.of_launch(request.slot, request.launch_id)
+        if slot.pid is None or not slot.main_lives:
+            raise RequestError("not_running", f"slot {slot.name!r}: launch {slot.launch_id!r} is {slot.state}")
+        if request.whole_tree:
+            self._trees.signal(slot.launch_id, request.signal)
+        else:
+            self._children.signal(slot.pid, request.signal)
+
+    def acknowledge(self, slot_name: str, launch_id: str) -> None:
+        """Forget an exit; unknown ones are forgotten already."""
+        slot = self._slots.get(slot_name)
+        if slot is not None:
+            slot.acknowledge(launch_id)
+
+    def release(self, slot_name: str) -> None:
+        """Forget a slot. Raises RequestError."""
+        self._slots.release(slot_name)
+
+    def signal_all(self, number: int) -> None:
+        """Signal the trees of all launches whose main process lives; the others are being killed already."""
+        for slot in self._slots:
+            if slot.main_lives:
+                self._trees.signal(slot.launch_id, number)
+
+    def when_all_empty(self, callback: Callable[[], None]) -> None:
+        """Call back, once, as soon as no launch has a process left."""
+        self._on_all_empty = callback
+        self._tell_if_all_empty()
+
+    def _start(self, request: Spawn, launch: _Launch) -> int | None:
+        with ExitStack() as write_ends:
+            try:
+                step = "output"
+                writers: list[int] = []
+                for log in [request.out] if request.out == request.err else [request.out, request.err]:
+                    stream_id, write_end = self._pump.open_stream(log)
+                    write_ends.callback(os.close, write_end)
+                    launch.streams.append(stream_id)
+                    writers.append(write_end)
+                step = "fork"
+                return self._children.start(
+                    self._program(request, stdout=writers[0], stderr=writers[-1]),
+                    on_started=partial(self._on_started, launch),
+                    on_exit=partial(self._on_exit, launch),
+                )
+            except OSError as error:
+                launch.failure = SpawnFailure(step, str(error))
+                return None
+
+    def _program(self, request: Spawn, *, stdout: int, stderr: int) -> Program:
+        tags = self._tag.environment | {LAUNCH_ID_VARIABLE: request.launch_id}
+        return Program(argv=request.argv, env=request.env | tags, cwd=request.cwd, stdout=stdout, stderr=stderr)
+
+    def _answer_again(self, slot: Slot, answer: Answer) -> None:
+        if slot.state is SlotState.LAUNCHING:
+            self._launches[slot.launch_id].answers.append(answer)
+        else:
+            answer(_outcome(slot))
+
+    def _on_started(self, launch: _Launch, failure: SpawnFailure | None) -> None:
+        launch.failure = failure
+        if failure is None:
+            launch.slot.state = SlotState.RUNNING
+            self._answer(launch)
+
+    def _on_exit(self, launch: _Launch, ended: Exit) -> None:
+        slot = launch.slot
+        self._deadlines.set(slot.launch_id, None)
+        self._dying.add(slot.launch_id)
+        self._look()
+        if launch.failure is not None:
+            return
+        slot.state = SlotState.EXITED
+        record = ExitRecord(slot=slot.name, launch_id=slot.launch_id, started_at=slot.started_at, exit=ended)
+        slot.record_exit(record)
+        self._emit({"type": "exited", "exit": record.to_json()})
+        launch.undrained = len(launch.streams)
+        for stream_id in launch.streams:
+            self._pump.flush(stream_id, partial(self._on_flushed, launch))
+
+    def _on_flushed(self, launch: _Launch) -> None:
+        launch.undrained -= 1
+        if launch.undrained:
+            return
+        launch_id = launch.slot.launch_id
+        slot = self._slots.get(launch.slot.name)
+        if slot is not None:
+            slot.mark_drained(launch_id)
+        self._emit({"type": "drained", "slot": launch.slot.name, "launch_id": launch_id})
+        self._forget_if_over(launch)
+
+    def _look(self) -> None:
+        self._look_due = True
+
+    def _finish_dying(self) -> None:
+        """Once a round: one look serves all launches that have ended in it."""
+        if not self._look_due or not self._dying:
+            return
+        self._look_due = False
+        for launch_id in self._trees.finish(self._dying):
+            self._dying.remove(launch_id)
+            self._on_empty(self._launches[launch_id])
+        if self._dying and self._trees.undecided:
+            self._loop.call_later(_LOOK_AGAIN_S, self._look)
+        self._tell_if_all_empty()
+
+    def _on_empty(self, launch: _Launch) -> None:
+        launch.empty = True
+        slot = launch.slot
+        slot.state = SlotState.EMPTY
+        if launch.failure is None:
+            self._emit({"type": "empty", "slot": slot.name, "launch_id": slot.launch_id})
+        else:
+            slot.spawn_failure = str(launch.failure)
+            slot.pid = None
+            self._answer(launch)
+        self._forget_if_over(launch)
+
+    def _answer(self, launch: _Launch) -> None:
+        answers, launch.answers = launch.answers, []
+        for answer in answers:
+            answer(_outcome(launch.slot))
+
+    def _forget_if_over(self, launch: _Launch) -> None:
+        if launch.empty and not launch.undrained:
+            for stream_id in launch.streams:
+                self._pump.close_stream(stream_id)
+            del self._launches[launch.slot.launch_id]
+
+    def _tell_if_all_empty(self) -> None:
+        if self._on_all_empty is not None and all(slot.state is SlotState.EMPTY for slot in self._slots):
+            callback, self._on_all_empty = self._on_all_empty, None
+            callback()
+
+    def _kill(self, launch_id: str) -> None:
+        self._trees.signal(launch_id, signal.SIGKILL)
+
+
+def _outcome(slot: Slot) -> Result | RequestError:
+    if slot.spawn_failure is not None:
+        return RequestError("spawn_failed", slot.spawn_failure)
+    return {"pid": slot.pid, "started_at": slot.started_at}

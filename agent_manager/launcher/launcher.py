@@ -1,0 +1,78 @@
+"""The launcher as a whole: builds the parts, connects them, runs the loop."""
+
+import gc
+import os
+import signal
+
+from agent_manager.launcher import linux, state_file
+from agent_manager.launcher.children import Children
+from agent_manager.launcher.controller import Controller
+from agent_manager.launcher.diagnostics import warn
+from agent_manager.launcher.event_loop import EventLoop
+from agent_manager.launcher.instances import Instances
+from agent_manager.launcher.process_tree import ProcessTrees
+from agent_manager.launcher.pump_client import PumpClient
+from agent_manager.launcher.run_tag import RunTag
+from agent_manager.launcher.service_runner import ServiceRunner
+from agent_manager.launcher.service_table import ServiceTable
+from agent_manager.launcher.services import Services
+from agent_manager.launcher.shutdown import Shutdown
+from agent_manager.launcher.spawning import Spawner
+
+
+class Launcher:
+    """Runs a service table until it is told to stop."""
+
+    def __init__(self, table: ServiceTable) -> None:
+        """Raises OSError."""
+        self._table = table
+        self._in_order = False
+        self._loop = EventLoop()
+        self._tag = RunTag.fresh(table.installation)
+        children = Children(self._loop, Spawner())
+        trees = ProcessTrees(children)
+        self._pump = PumpClient(self._loop, children, os.environ | self._tag.environment)
+        instances = Instances(loop=self._loop, children=children, trees=trees, pump=self._pump, tag=self._tag)
+        controller = Controller(self._loop, instances, run=self._tag.run)
+        runners = [
+            ServiceRunner(
+                service,
+                loop=self._loop,
+                children=children,
+                pump=self._pump,
+                controller=controller,
+                tag=self._tag,
+                log_dir=table.log_dir,
+            )
+            for service in table.services
+        ]
+        self._services = Services(runners, table.state_file)
+        self._shutdown = Shutdown(
+            loop=self._loop,
+            children=children,
+            trees=trees,
+            pump=self._pump,
+            instances=instances,
+            controller=controller,
+            runners=runners,
+            timeout_s=table.stop_timeout_s,
+            on_ended=self._on_ended,
+        )
+
+    def run(self) -> bool:
+        """Run until everything has ended. Whether it has ended in order. Raises OSError."""
+        linux.become_subreaper()
+        if not self._tag.kill_other_runs():
+            warn("processes of an earlier run do not die")
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self._loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._shutdown.request)
+        gc.freeze()
+        self._pump.start()
+        self._services.start()
+        self._loop.run()
+        state_file.remove(self._table.state_file)
+        return self._in_order
+
+    def _on_ended(self, in_order: bool) -> None:
+        self._in_order = in_order
+        self._loop.stop()

@@ -1,0 +1,140 @@
+"""The log pump: a process that moves what others write into rotated files. It always reads, so nobody waits for a disk.
+
+The launcher talks to it over a SOCK_SEQPACKET socket, one JSON object a message: `{"open": id, "log": {…}}` with the
+read end of a pipe, `{"flush": id}` answered by `{"flushed": id}` once what the pipe held is in the file,
+`{"close": id}` answered likewise by `{"closed": id}`, and `{"goodbye": true}`. When the launcher dies without a
+goodbye, the pump kills what the launcher has left, saves the rest of the output, and ends.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import socket
+import termios
+from dataclasses import dataclass
+from typing import Any
+
+from agent_manager.launcher.rotating_file import LogFile, RotatingFile
+from agent_manager.launcher.run_tag import RunTag
+from agent_manager.launcher.spawning import CONTROL_DESCRIPTOR
+
+_MESSAGE_LIMIT_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
+_UMASK = 0o027
+
+
+@dataclass(slots=True)
+class _Stream:
+    pipe: int
+    file: RotatingFile
+    ended: bool = False
+
+
+class LogPump:
+    """Copies streams into files until the launcher says goodbye or dies."""
+
+    def __init__(self, control: socket.socket, tag: RunTag) -> None:
+        self._control = control
+        self._tag = tag
+        self._epoll = select.epoll()
+        self._epoll.register(control.fileno(), select.EPOLLIN)
+        self._streams: dict[int, _Stream] = {}
+        self._by_pipe: dict[int, _Stream] = {}
+        self._serving = True
+
+    def run(self) -> None:
+        """Serve. A round reads a bounded part of every stream that has something, so that none starves another."""
+        while self._serving:
+            for descriptor, _ in self._epoll.poll():
+                if descriptor == self._control.fileno():
+                    self._take_messages()
+                elif (stream := self._by_pipe.get(descriptor)) is not None:
+                    self._copy(stream)
+        for stream_id in list(self._streams):
+            self._close(stream_id)
+
+    def _take_messages(self) -> None:
+        while self._serving and (packet := self._receive()) is not None:
+            data, descriptors = packet
+            if data:
+                self._obey(json.loads(data), descriptors)
+            else:
+                self._tag.kill_this_run()
+                self._serving = False
+
+    def _receive(self) -> tuple[bytes, list[int]] | None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE_LIMIT_BYTES, 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return b"", []
+        return data, descriptors
+
+    def _obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        match message:
+            case {"open": stream_id, "log": log}:
+                self._open(stream_id, descriptors[0], LogFile(**log))
+            case {"flush": stream_id}:
+                self._drain(self._streams[stream_id])
+                self._answer({"flushed": stream_id})
+            case {"close": stream_id}:
+                self._close(stream_id)
+                self._answer({"closed": stream_id})
+            case {"goodbye": _}:
+                self._serving = False
+
+    def _answer(self, message: dict[str, int]) -> None:
+        with contextlib.suppress(ConnectionError):  # the next message tells that the launcher is gone
+            self._control.send(json.dumps(message).encode())
+
+    def _open(self, stream_id: int, pipe: int, limits: LogFile) -> None:
+        sharing = (stream.file for stream in self._streams.values() if stream.file.limits.path == limits.path)
+        file = next(sharing, None) or RotatingFile(limits)
+        file.limits = limits
+        self._streams[stream_id] = self._by_pipe[pipe] = _Stream(pipe, file)
+        self._epoll.register(pipe, select.EPOLLIN)
+
+    def _close(self, stream_id: int) -> None:
+        stream = self._streams[stream_id]
+        self._drain(stream)
+        del self._streams[stream_id], self._by_pipe[stream.pipe]
+        self._unwatch(stream)
+        os.close(stream.pipe)
+        if all(other.file is not stream.file for other in self._streams.values()):
+            stream.file.close()
+
+    def _drain(self, stream: _Stream) -> None:
+        """Copy what the pipe holds now; whoever writes on and on must not keep us here."""
+        rest = int.from_bytes(fcntl.ioctl(stream.pipe, termios.FIONREAD, bytes(4)), "little")
+        while rest > 0 and not stream.ended:
+            rest -= self._copy(stream)
+
+    def _copy(self, stream: _Stream) -> int:
+        try:
+            data = os.read(stream.pipe, _CHUNK_BYTES)
+        except BlockingIOError:  # a request of this round has read it already
+            return 0
+        stream.file.write(data)
+        if not data:
+            self._unwatch(stream)
+        return len(data)
+
+    def _unwatch(self, stream: _Stream) -> None:
+        """Closing would not do it: the launcher has the same pipe open, so the kernel would go on reporting it."""
+        if not stream.ended:
+            stream.ended = True
+            self._epoll.unregister(stream.pipe)
+
+
+def main() -> None:
+    """Pump for the launcher at the other end of descriptor 3."""
+    os.umask(_UMASK)
+    with socket.socket(fileno=CONTROL_DESCRIPTOR) as control:
+        LogPump(control, RunTag.inherited()).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The launcher's side of the log pump: it keeps the read ends of all pipes, so the pump may die at any moment."""
+
+import errno
+import itertools
+import json
+import os
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from agent_manager.launcher.children import Children
+from agent_manager.launcher.diagnostics import warn
+from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop
+from agent_manager.launcher.exits import Exit
+from agent_manager.launcher.restarts import Restarter
+from agent_manager.launcher.rotating_file import LogFile
+from agent_manager.launcher.spawning import Program, SpawnFailure
+
+_ANSWER_LIMIT_BYTES = 1024
+_TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
+
+_Callback = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Stream:
+    read_end: int
+    log: LogFile
+    on_flushed: list[_Callback] = field(default_factory=list)
+    closing: bool = False
+
+
+class PumpClient:
+    """Streams into log files. Whatever is asked while the pump is down is done by the next one."""
+
+    def __init__(self, loop: EventLoop, children: Children, env: Mapping[str, str]) -> None:
+        """`env` is the complete environment of the pump."""
+        self._loop = loop
+        self._children = children
+        self._program = Program(
+            argv=(sys.executable, "-P", "-m", "agent_manager.launcher.log_pump"),
+            env=env,
+            cwd="/",
+            dies_with_launcher=False,
+        )
+        self._restarter = Restarter(loop, self._start)
+        self._control: socket.socket | None = None
+        self._unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        self._streams: dict[int, _Stream] = {}
+        self._ids = itertools.count(1)
+        self._on_ended: _Callback | None = None
+
+    def start(self) -> None:
+        """Start the pump, and start it again whenever it ends."""
+        self._restarter.start()
+
+    def open_stream(self, log: LogFile) -> tuple[int, int]:
+        """A new stream into a file: its id, and the write end, which the caller closes. Raises OSError."""
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(read_end, False)
+        stream_id = next(self._ids)
+        self._streams[stream_id] = stream = _Stream(read_end, log)
+        self._introduce(stream_id, stream)
+        return stream_id, write_end
+
+    def flush(self, stream_id: int, on_flushed: _Callback) -> None:
+        """Call back once what has been written to the stream so far is in the file."""
+        self._streams[stream_id].on_flushed.append(on_flushed)
+        self._send({"flush": stream_id})
+
+    def close_stream(self, stream_id: int) -> None:
+        """Save what has been written, then forget the stream."""
+        self._streams[stream_id].closing = True
+        self._send({"close": stream_id})
+
+    def end(self, on_ended: _Callback) -> None:
+        """Call back once all that has been written is in the files and the pump has ended."""
+        self._on_ended = on_ended
+        if self._control is None and not self._streams:
+            on_ended()
+        else:
+            self._send({"goodbye": True})
+
+    def _start(self) -> None:
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                program = replace(self._program, control=theirs.fileno())
+                self._children.start(program, on_started=self._on_started, on_exit=self._on_exit)
+        except OSError as error:
+            self._restart(str(error))
+            return
+        ours.setblocking(False)
+        self._control = ours
+        self._loop.watch(ours.fileno(), self._on_ready)
+        for stream_id, stream in self._streams.items():
+            self._introduce(stream_id, stream)
+        if self._on_ended is not None:
+            self._send({"goodbye": True})
+
+    def _introduce(self, stream_id: int, stream: _Stream) -> None:
+        self._send({"open": stream_id, "log": asdict(stream.log)}, stream.read_end)
+        if stream.on_flushed:
+            self._send({"flush": stream_id})
+        if stream.closing:
+            self._send({"close": stream_id})
+
+    def _on_started(self, failure: SpawnFailure | None) -> None:
+        if failure is not None:
+            warn(f"log pump: {failure}")
+
+    def _on_exit(self, ended: Exit) -> None:
+        self._take_answers()
+        self._disconnect()
+        if self._on_ended is not None and ended.code == 0:
+            self._on_ended()
+        else:
+            self._restart(f"ended with {ended}")
+
+    def _restart(self, reason: str) -> None:
+        warn(f"log pump: {reason}; starts again in {self._restarter.restart()} s")
+
+    def _send(self, message: dict[str, Any], *descriptors: int) -> None:
+        if self._control is None:
+            return
+        self._unsent.append((json.dumps(message).encode(), descriptors))
+        if len(self._unsent) == 1:
+            self._flush()
+
+    def _on_ready(self) -> None:
+        self._take_answers()
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._control is None:
+            return
+        events = READABLE
+        try:
+            while self._unsent:
+                data, descriptors = self._unsent[0]
+                socket.send_fds(self._control, [data], descriptors)
+                self._unsent.popleft()
+        except OSError as error:
+            # Anything else means that the pump has died: its exit follows.
+            if error.errno in _TRY_AGAIN:
+                events |= WRITABLE
+        self._loop.change(self._control.fileno(), events)
+
+    def _take_answers(self) -> None:
+        while self._control is not None:
+            try:
+                answer = self._control.recv(_ANSWER_LIMIT_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                answer = b""
+            if not answer:
+                self._disconnect()
+                return
+            self._on_answer(json.loads(answer))
+
+    def _on_answer(self, answer: dict[str, int]) -> None:
+        match answer:
+            case {"flushed": stream_id}:
+                stream = self._streams[stream_id]
+                callbacks, stream.on_flushed = stream.on_flushed, []
+                for callback in callbacks:
+                    callback()
+            case {"closed": stream_id}:
+                os.close(self._streams.pop(stream_id).read_end)
+
+    def _disconnect(self) -> None:
+        if self._control is not None:
+            self._loop.unwatch(self._control.fileno())
+            self._control.close()
+            self._control = None
+            self._unsent.clear()

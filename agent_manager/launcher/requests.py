@@ -1,0 +1,149 @@
+"""What a manager may ask for, as values that have been checked."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from agent_manager.launcher.fields import (
+    Expected,
+    FieldError,
+    Fields,
+    absolute_path,
+    argv,
+    count,
+    environment,
+    name,
+    number,
+    one_of,
+    signal_name,
+)
+from agent_manager.launcher.frames import Message
+from agent_manager.launcher.rotating_file import LogFile
+from agent_manager.launcher.slots import RequestError
+
+METADATA_LIMIT_BYTES = 256 * 1024
+"""What one slot may carry: the metadata of all slots has to fit into one `hello`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawn:
+    """Start a launch in a slot whose present launch is `expected_launch_id`."""
+
+    slot: str
+    launch_id: str
+    expected_launch_id: str | None
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    out: LogFile
+    err: LogFile
+    metadata: Any
+    not_after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """Replace what a slot carries; only the fields named in `changes`: `metadata`, `not_after`."""
+
+    slot: str
+    launch_id: str
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Signal a launch's main process, or all of its tree."""
+
+    slot: str
+    launch_id: str
+    signal: int
+    whole_tree: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """The exit of a launch is recorded."""
+
+    slot: str
+    launch_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Forget a slot."""
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The service that is the controller is ready."""
+
+
+Request = Spawn | Update | Signal | Ack | Release | Ready
+
+
+def parse(message: Message) -> Request:
+    """The request in a message. Raises RequestError `invalid`, which says which field is wrong."""
+    try:
+        return _parse(Fields(message))
+    except FieldError as error:
+        raise RequestError("invalid", str(error)) from error
+
+
+def _parse(fields: Fields) -> Request:
+    match fields.get("type", one_of("spawn", "update", "signal", "ack", "release", "ready")):
+        case "spawn":
+            return _spawn(fields)
+        case "update":
+            return _update(fields)
+        case "signal":
+            scope = fields.get("scope", one_of("process", "tree"))
+            return Signal(**_launch(fields), signal=fields.get("signal", signal_name), whole_tree=scope == "tree")
+        case "ack":
+            return Ack(**_launch(fields))
+        case "release":
+            return Release(slot=fields.get("slot", name))
+        case _:
+            return Ready()
+
+
+def _launch(fields: Fields) -> dict[str, str]:
+    return {"slot": fields.get("slot", name), "launch_id": fields.get("launch_id", name)}
+
+
+def _spawn(fields: Fields) -> Spawn:
+    output = fields.object("output")
+    return Spawn(
+        **_launch(fields),
+        expected_launch_id=fields.optional("expected_launch_id", name),
+        argv=fields.get("argv", argv),
+        env=fields.get("env", environment),
+        cwd=fields.get("cwd", absolute_path),
+        out=_log_file(output.object("out")),
+        err=_log_file(output.object("err")),
+        metadata=fields.optional("metadata", _metadata),
+        not_after=fields.optional("not_after", number),
+    )
+
+
+def _update(fields: Fields) -> Update:
+    changes: dict[str, Any] = {}
+    for key, parse_value in (("metadata", _metadata), ("not_after", number)):
+        if key in fields:
+            changes[key] = fields.optional(key, parse_value)
+    return Update(**_launch(fields), changes=changes)
+
+
+def _log_file(fields: Fields) -> LogFile:
+    return LogFile(fields.get("path", absolute_path), fields.get("max_bytes", count), fields.get("files", count))
+
+
+def _metadata(value: object) -> object:
+    try:
+        size = len(json.dumps([[[[[[[[value]]]]]]]]))  # a `hello` nests it a little deeper than a request does
+    except RecursionError:
+        raise Expected("JSON that is nested less deeply") from None
+    if size > METADATA_LIMIT_BYTES:
+        raise Expected(f"at most {METADATA_LIMIT_BYTES} bytes of JSON, not {size}")
+    return value

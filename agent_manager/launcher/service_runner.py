@@ -1,0 +1,170 @@
+"""One service of the node: started, watched until it is ready, started again when it ends, stopped at last."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from agent_manager.launcher.children import Children
+from agent_manager.launcher.controller import Controller
+from agent_manager.launcher.diagnostics import warn
+from agent_manager.launcher.event_loop import EventLoop, Timer
+from agent_manager.launcher.exits import Exit
+from agent_manager.launcher.pump_client import PumpClient
+from agent_manager.launcher.restarts import Restarter
+from agent_manager.launcher.rotating_file import LogFile
+from agent_manager.launcher.run_tag import RunTag
+from agent_manager.launcher.service_table import ControllerReady, Service, TcpReady
+from agent_manager.launcher.spawning import Program, SpawnFailure
+from agent_manager.launcher.tcp_probe import TcpProbe
+
+_LOG_MAX_BYTES = 10 * 1024 * 1024
+_LOG_FILES = 5
+
+Callback = Callable[[], None]
+
+
+class ServiceRunner:
+    """Keeps one service running until it is retired."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        loop: EventLoop,
+        children: Children,
+        pump: PumpClient,
+        controller: Controller,
+        tag: RunTag,
+        log_dir: str,
+    ) -> None:
+        self.service = service
+        self.pid: int | None = None
+        self._loop = loop
+        self._children = children
+        self._pump = pump
+        self._controller = controller
+        self._env = service.env | tag.environment
+        self._log = LogFile(os.path.join(log_dir, f"{service.name}.log"), _LOG_MAX_BYTES, _LOG_FILES)
+        self._restarter = Restarter(loop, self._start)
+        self._probe = TcpProbe(loop, service.ready, self._become_ready) if isinstance(service.ready, TcpReady) else None
+        self._stream: int | None = None
+        self._failure: SpawnFailure | None = None
+        self._retired = False
+        self._kill_timer: Timer | None = None
+        self._on_ready: Callback | None = None
+        self._on_started: Callback = _ignore
+        self._on_stopped: Callback = _ignore
+
+    @property
+    def is_controller(self) -> bool:
+        """Whether this is the manager."""
+        return isinstance(self.service.ready, ControllerReady)
+
+    def start(self, *, on_ready: Callback, on_started: Callback) -> None:
+        """Start it, unless it is retired. `on_ready` is called once, `on_started` whenever it has a new pid."""
+        if self._retired:
+            return
+        self._on_ready = on_ready
+        self._on_started = on_started
+        self._restarter.start()
+
+    def retire(self) -> None:
+        """Do not start it any more."""
+        self._retired = True
+        self._restarter.cancel()
+
+    def stop(self, on_stopped: Callback) -> None:
+        """Retire it, ask it to end, kill it after its time, and call back when it has ended."""
+        self.retire()
+        if self.pid is None:
+            on_stopped()
+            return
+        self._on_stopped = on_stopped
+        if self.is_controller:
+            self._controller.shut_down(hurry=False)
+        else:
+            self._children.signal(self.pid, self.service.stop_signal)
+        self._kill_timer = self._loop.call_later(self.service.stop_timeout_s, self.kill)
+
+    def kill(self) -> None:
+        """Kill it, if it runs."""
+        if self.pid is not None:
+            self._children.signal_group(self.pid, signal.SIGKILL)
+
+    def _start(self) -> None:
+        try:
+            with ExitStack() as given_away:
+                self.pid = self._children.start(
+                    self._program(given_away), on_started=self._on_executed, on_exit=self._on_exit
+                )
+        except OSError as error:
+            self._end(f"could not be started: {error}")
+            return
+        self._on_started()
+
+    def _program(self, given_away: ExitStack) -> Program:
+        output: int | None = None
+        if self.service.output == "log":
+            self._stream, output = self._pump.open_stream(self._log)
+            given_away.callback(os.close, output)
+        control: int | None = None
+        if isinstance(self.service.ready, ControllerReady):
+            control = given_away.enter_context(
+                self._controller.connect(
+                    self.service.ready, on_ready=self._become_ready, on_failed=self._on_connection_failed
+                )
+            ).fileno()
+        return Program(
+            argv=self.service.argv,
+            env=self._env,
+            cwd=self.service.cwd,
+            stdout=output,
+            stderr=output,
+            control=control,
+        )
+
+    def _on_executed(self, failure: SpawnFailure | None) -> None:
+        self._failure = failure
+        if failure is not None or self._on_ready is None:
+            return
+        if self.service.ready is None:
+            self._become_ready()
+        elif self._probe is not None:
+            self._probe.start()
+
+    def _become_ready(self) -> None:
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
+
+    def _on_connection_failed(self, reason: str | None) -> None:
+        if reason is not None:
+            warn(f"service {self.service.name}: {reason}: killed")
+        self.kill()
+
+    def _on_exit(self, ended: Exit) -> None:
+        self._end(f"ended with {ended}" if self._failure is None else f"could not be started: {self._failure}")
+
+    def _end(self, reason: str) -> None:
+        self.pid = None
+        self._let_go()
+        if self._retired:
+            self._on_stopped()
+        else:
+            warn(f"service {self.service.name}: {reason}; starts again in {self._restarter.restart():.1f} s")
+
+    def _let_go(self) -> None:
+        if self._stream is not None:
+            self._pump.close_stream(self._stream)
+            self._stream = None
+        if self.is_controller:
+            self._controller.disconnect()
+        if self._probe is not None:
+            self._probe.cancel()
+        if self._kill_timer is not None:
+            self._kill_timer.cancel()
+
+
+def _ignore() -> None:
+    """Nobody wants to know yet."""

@@ -1,0 +1,131 @@
+"""Slots: what the launcher remembers of each instance. Pure state, changed by compare-and-set on the launch id."""
+
+import dataclasses
+import enum
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from agent_manager.launcher.exits import ExitRecord
+
+EXITS_KEPT = 16
+
+
+class RequestError(Exception):
+    """A request is refused; `code` is stable, the message says why with the values concerned."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SlotState(enum.StrEnum):
+    """Where the present launch of a slot is."""
+
+    LAUNCHING = "launching"  # forked, its program is not executing yet
+    RUNNING = "running"
+    EXITED = "exited"  # its main process has ended, others of its tree are left
+    EMPTY = "empty"
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Slot:
+    """One slot: its present launch, and the exits of this and earlier launches that nobody has acknowledged yet."""
+
+    name: str
+    launch_id: str
+    started_at: float
+    state: SlotState = SlotState.LAUNCHING
+    pid: int | None = None
+    spawn_failure: str | None = None
+    metadata: Any = None
+    not_after: float | None = None
+    exits: deque[ExitRecord] = dataclasses.field(default_factory=deque)
+    exits_dropped: int = 0
+
+    @property
+    def main_lives(self) -> bool:
+        """Whether the main process has not been reaped, so that its number is certainly its own."""
+        return self.state in (SlotState.LAUNCHING, SlotState.RUNNING)
+
+    def record_exit(self, record: ExitRecord) -> None:
+        """Keep an exit until it is acknowledged, the newest 16 of them."""
+        self.exits.append(record)
+        if len(self.exits) > EXITS_KEPT:
+            self.exits.popleft()
+            self.exits_dropped += 1
+
+    def mark_drained(self, launch_id: str) -> None:
+        """The output of this launch is in its files."""
+        self.exits = deque(
+            dataclasses.replace(record, drained=True) if record.launch_id == launch_id else record
+            for record in self.exits
+        )
+
+    def acknowledge(self, launch_id: str) -> None:
+        """Forget the exit of this launch; nothing happens if it is not there (any more)."""
+        self.exits = deque(record for record in self.exits if record.launch_id != launch_id)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `slot` of the protocol."""
+        return {
+            "slot": self.name,
+            "launch_id": self.launch_id,
+            "state": self.state,
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "metadata": self.metadata,
+            "not_after": self.not_after,
+            "exits": [record.to_json() for record in self.exits],
+            "exits_dropped": self.exits_dropped,
+        }
+
+
+class SlotTable:
+    """All slots by name."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, Slot] = {}
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots.values())
+
+    def get(self, name: str) -> Slot | None:
+        """The slot, if there is one."""
+        return self._slots.get(name)
+
+    def begin(self, name: str, launch_id: str, *, expected: str | None, started_at: float) -> Slot:
+        """Give the slot to a new launch. Raises RequestError `conflict` unless the compare-and-set holds."""
+        slot = self._slots.get(name)
+        present = slot.launch_id if slot else None
+        if present != expected:
+            raise RequestError("conflict", f"slot {name!r} has launch {present!r}, expected was {expected!r}")
+        if slot is not None and slot.state is not SlotState.EMPTY:
+            raise RequestError("conflict", f"slot {name!r}: launch {present!r} is still {slot.state}")
+        fresh = self._slots[name] = Slot(name=name, launch_id=launch_id, started_at=started_at)
+        if slot is not None:
+            fresh.exits, fresh.exits_dropped = slot.exits, slot.exits_dropped
+        return fresh
+
+    def of_launch(self, name: str, launch_id: str) -> Slot:
+        """The slot, if this is its present launch. Raises RequestError `conflict` otherwise."""
+        slot = self._slots.get(name)
+        if slot is None:
+            raise RequestError("conflict", f"slot {name!r} does not exist")
+        if slot.launch_id != launch_id:
+            raise RequestError("conflict", f"slot {name!r} has launch {slot.launch_id!r}, not {launch_id!r}")
+        return slot
+
+    def release(self, name: str) -> None:
+        """Forget a slot of which nothing is left to tell; an unknown one is forgotten already.
+
+        Raises RequestError `conflict` while its tree is not empty or exits wait for their acknowledgement.
+        """
+        slot = self._slots.get(name)
+        if slot is None:
+            return
+        if slot.state is not SlotState.EMPTY:
+            raise RequestError("conflict", f"slot {name!r}: launch {slot.launch_id!r} is still {slot.state}")
+        if slot.exits:
+            raise RequestError("conflict", f"slot {name!r}: {len(slot.exits)} exits are not acknowledged")
+        del self._slots[name]

@@ -1,0 +1,30 @@
+"""The file that tells others what runs here, and where."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+
+from agent_manager.launcher.diagnostics import warn
+from agent_manager.launcher.service_table import StateFile
+
+
+def write(state: StateFile, pids: Mapping[str, int | None]) -> None:
+    """Replace the file (0600) with `content` and `pids`, at once or not at all; a failure is a warning."""
+    fresh = f"{state.path}.new"
+    try:
+        with open(fresh, "w", encoding="utf-8", opener=_private) as file:
+            json.dump(state.content | {"pids": pids}, file)
+        os.replace(fresh, state.path)
+    except OSError as error:
+        warn(f"state file: {error}")
+
+
+def remove(state: StateFile) -> None:
+    """Remove the file, if it is there."""
+    with contextlib.suppress(OSError):
+        os.unlink(state.path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

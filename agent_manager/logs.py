@@ -1,0 +1,30 @@
+"""Structured logs: one JSON object a line on standard error, with a stable `event` name and ids as fields."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+
+
+def configure(level: str) -> None:
+    """Send everything that is logged, here and in libraries, to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.ExtraAdder(),
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Its own reports of lost connections; ours say the same with fields.
+    logging.getLogger("nats").setLevel(logging.CRITICAL)

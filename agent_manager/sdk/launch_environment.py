@@ -1,0 +1,153 @@
+"""Who this process is and where its bus is, read once from the environment (`protocol.environment`).
+
+An agent may be run by hand with AGENT_ID and NATS_URL alone: it is then the instance `<agent_id>_manual` of a node
+`manual`, supervised by nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from agent_manager.protocol import environment as variables
+from agent_manager.protocol.subjects import token
+from agent_manager.sdk.errors import LaunchEnvironmentError
+
+MANUAL = "manual"
+"""Node, and end of the instance id, of an agent that was started by hand."""
+
+_PLACE = (variables.AGENT_INSTANCE_ID, variables.AGENT_LAUNCH_ID, variables.AGENT_NODE_ID)
+_BY_HAND = "NATS_URL=nats://127.0.0.1:4222 AGENT_ID=my-agent python agent.py"
+_CREDENTIALS_MARKERS = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """This launch of this instance of this agent. `incarnation` counts the launches of the instance."""
+
+    agent_id: str
+    name: str
+    type: str
+    version: str
+    node_id: str
+    instance_id: str
+    launch_id: str
+    incarnation: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchSettings:
+    """Everything an agent is told by its environment. `heartbeat_interval_s` is None when nobody expects heartbeats."""
+
+    identity: Identity
+    servers: tuple[str, ...]
+    credentials: Path | None
+    heartbeat_interval_s: float | None
+    config: Mapping[str, Any]
+
+
+def read(environ: Mapping[str, str]) -> LaunchSettings:
+    """The settings in `environ`. Raises LaunchEnvironmentError naming the first variable that is missing or wrong."""
+    return LaunchSettings(
+        identity=_identity(environ),
+        servers=_parsed(variables.NATS_URL, _required(environ, variables.NATS_URL), _servers),
+        credentials=_optional(environ, variables.NATS_CREDS, _credentials),
+        heartbeat_interval_s=_optional(environ, variables.AGENT_HEARTBEAT_INTERVAL_S, _seconds),
+        config=_optional(environ, variables.AGENT_CONFIG, _object) or {},
+    )
+
+
+def _identity(environ: Mapping[str, str]) -> Identity:
+    agent_id = _parsed(variables.AGENT_ID, _required(environ, variables.AGENT_ID), token)
+    instance_id, launch_id, node_id = _place(environ, agent_id)
+    return Identity(
+        agent_id=agent_id,
+        name=environ.get(variables.AGENT_NAME) or agent_id,
+        type=environ.get(variables.AGENT_TYPE) or "agent",
+        version=environ.get(variables.AGENT_VERSION) or "0.0.0",
+        node_id=node_id,
+        instance_id=instance_id,
+        launch_id=launch_id,
+        incarnation=_optional(environ, variables.AGENT_INCARNATION, _count) or 0,
+    )
+
+
+def _place(environ: Mapping[str, str], agent_id: str) -> tuple[str, str, str]:
+    """Instance, launch and node: all of them given by a manager, or none of them by hand."""
+    if not any(environ.get(name) for name in _PLACE):
+        instance_id = _parsed(variables.AGENT_ID, f"{agent_id}_{MANUAL}", token)
+        return instance_id, secrets.token_hex(8), MANUAL
+    instance_id, launch_id, node_id = (_parsed(name, _required(environ, name), token) for name in _PLACE)
+    return instance_id, launch_id, node_id
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name)
+    if not value:
+        raise LaunchEnvironmentError(
+            f"{name} is not set: this agent was started outside agent-manager. Put its folder into agent_packages/ to "
+            f"have it run there, or run it by hand: {_BY_HAND}"
+        )
+    return value
+
+
+def _optional(environ: Mapping[str, str], name: str, parse: Callable[[str], _Value]) -> _Value | None:
+    value = environ.get(name)
+    return _parsed(name, value, parse) if value else None
+
+
+def _parsed(name: str, value: str, parse: Callable[[str], _Value]) -> _Value:
+    try:
+        return parse(value)
+    except (ValueError, OSError) as error:
+        raise LaunchEnvironmentError(f"{name} cannot be used: {error}") from error
+
+
+def _servers(value: str) -> tuple[str, ...]:
+    servers = tuple(url if "://" in url else f"nats://{url}" for part in value.split(",") if (url := part.strip()))
+    for number, url in enumerate(servers, start=1):
+        parts = urlsplit(url)
+        # Reading `port` raises ValueError for one that is none. The URL itself is not shown: it may hold a password.
+        if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.port == 0:
+            raise ValueError(f"server {number} of the list is not of the form nats://host:port or tls://host:port")
+    if not servers:
+        raise ValueError("it names no server; expected nats://host:port, several separated by commas")
+    return servers
+
+
+def _credentials(value: str) -> Path:
+    path = Path(value)
+    text = path.read_text(encoding="utf-8", errors="replace")
+    # nats-py looks for these lines for ever.
+    if not all(marker in text for marker in _CREDENTIALS_MARKERS):
+        raise ValueError(f"{path} is not a NATS credentials file: it lacks a user JWT or an nkey seed")
+    return path
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"{value!r} is not a positive number of seconds")
+    return seconds
+
+
+def _count(value: str) -> int:
+    count = int(value)
+    if count < 0:
+        raise ValueError(f"{value!r} is negative")
+    return count
+
+
+def _object(value: str) -> dict[str, Any]:
+    document = json.loads(value)
+    if not isinstance(document, dict):
+        raise ValueError(f"it must be a JSON object, not a {type(document).__name__}")
+    return document

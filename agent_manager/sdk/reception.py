@@ -1,0 +1,81 @@
+"""The subjects an agent listens on: those of the instance for its whole life, those it shares while it takes work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from agent_manager.protocol import subjects
+from agent_manager.sdk.command_dispatch import CommandDispatch
+from agent_manager.sdk.connection import Connection
+from agent_manager.sdk.endpoints import Endpoint
+from agent_manager.sdk.errors import describe
+from agent_manager.sdk.launch_environment import Identity
+
+LEAVING_S = 1.0
+"""How long leaving the shared subjects may delay what comes after it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Reception:
+    """Hands what arrives for one launch to its dispatch."""
+
+    def __init__(self, identity: Identity, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+        agent_id, instance_id = identity.agent_id, identity.instance_id
+        command = Endpoint(name="command", subject=subjects.agent_command(agent_id), queue_group=agent_id)
+        query = Endpoint(name="query", subject=subjects.agent_query(agent_id), queue_group=agent_id)
+        self.endpoints = (command, query)
+        self._connection = connection
+        self._tasks = tasks
+        self._instance_subjects = subjects.agent_requests(instance_id)
+        self._endpoint_of = {
+            command.subject: command,
+            query.subject: query,
+            subjects.agent_command(instance_id): command,
+            subjects.agent_query(instance_id): query,
+        }
+        self._shared: list[Subscription] = []
+
+    async def open(self, dispatch: CommandDispatch) -> None:
+        """Listen to what is addressed to this instance. Raises what `Connection.subscribe` does."""
+        self._received = self._receiver(dispatch)
+        await self._connection.subscribe(self._instance_subjects, self._received)
+
+    async def join(self) -> None:
+        """Take a share of what is addressed to the agent, after `open`. Raises as `open` does."""
+        for endpoint in self.endpoints:
+            self._shared.append(
+                await self._connection.subscribe(endpoint.subject, self._received, queue=endpoint.queue_group)
+            )
+
+    async def leave(self) -> None:
+        """Leave what is addressed to the agent to its other instances; what is on its way here is still taken."""
+        shared, self._shared = self._shared, []
+        if not shared or not self._connection.is_connected:
+            return
+        leaving = [self._tasks.create_task(_drained(each), name=f"leaving {each.subject}") for each in shared]
+        # Not cancelled when it takes longer: nats-py's reader does not survive a cancelled flush.
+        await asyncio.wait(leaving, timeout=LEAVING_S)
+
+    def _receiver(self, dispatch: CommandDispatch) -> Callable[[Msg], Awaitable[None]]:
+        async def received(message: Msg) -> None:
+            endpoint = self._endpoint_of.get(message.subject)
+            if endpoint is None:
+                dispatch.refuse(message)
+            else:
+                dispatch.accept(message, endpoint)
+
+        return received
+
+
+async def _drained(subscription: Subscription) -> None:
+    try:
+        await subscription.drain()  # type: ignore[no-untyped-call]
+    except (nats.errors.Error, OSError) as error:
+        _log.warning("could not leave %s: %s", subscription.subject, describe(error))

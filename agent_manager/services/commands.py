@@ -1,0 +1,91 @@
+"""Commands: each changes desired state in one transaction with its event, nudges, and is over.
+
+Accepted means committed. Whoever wants to see it done waits afterwards; that wait changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent_manager.domain.agents import Agent
+from agent_manager.domain.errors import NotFoundError
+from agent_manager.domain.events import Event
+from agent_manager.domain.identifiers import check_agent_id, instance_id
+from agent_manager.ports.bus import Announcer
+from agent_manager.ports.clock import Clock
+from agent_manager.ports.store import Store, Transaction
+from agent_manager.services.reconciler import Reconciler
+from agent_manager.services.supervisor import Supervisor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commands:
+    """What may be asked of an agent. `actor` says who asks, where that is known."""
+
+    store: Store
+    announcer: Announcer
+    reconciler: Reconciler
+    supervisor: Supervisor
+    clock: Clock
+
+    async def start(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
+        """Let it run. Returns whether it is done. Raises NotFoundError, ConflictError, UnavailableError."""
+        return await self._change(agent_id, "start_requested", Agent.started, actor, wait_s)
+
+    async def stop(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
+        """Stop it. Returns whether it is done. Raises NotFoundError, ConflictError, UnavailableError."""
+        return await self._change(agent_id, "stop_requested", Agent.stopped, actor, wait_s)
+
+    async def restart(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
+        """Give every instance a new process. Returns whether it is done. Raises as `start`."""
+        return await self._change(agent_id, "restart_requested", Agent.restarted, actor, wait_s)
+
+    async def _change(
+        self, agent_id: str, event_type: str, change: Callable[[Agent, float], Agent], actor: str | None, wait_s: float
+    ) -> bool:
+        check_agent_id(agent_id)
+        now = self.clock.now().wall
+
+        def unit(transaction: Transaction) -> tuple[Agent, Event]:
+            changed = change(existing(transaction, agent_id), now)
+            transaction.save_agent(changed)
+            event = Event(
+                type=event_type,
+                agent_id=agent_id,
+                at=now,
+                actor=actor,
+                message=event_type.replace("_", " "),
+                data={"lifecycle": changed.lifecycle.value},
+            )
+            return changed, transaction.append_event(event)
+
+        agent, event = await self.store.write(unit)
+        self.announcer.event(event)
+        self.reconciler.nudge()
+        if wait_s > 0:
+            return await self.supervisor.until(lambda: self._done(agent), wait_s)
+        return self._done(agent)
+
+    def _done(self, agent: Agent) -> bool:
+        for ordinal in range(agent.replicas):
+            instance = self.supervisor.instances.get(instance_id(agent.id, ordinal))
+            if instance is None:
+                return False
+            target = instance.target
+            told = (
+                target.run is agent.should_run
+                and target.start_serial >= agent.start_serial
+                and target.restart_serial >= agent.restart_serial
+            )
+            if not told or not instance.settled:
+                return False
+        return True
+
+
+def existing(transaction: Transaction, agent_id: str) -> Agent:
+    """The agent. Raises NotFoundError naming the id."""
+    agent = transaction.agent(agent_id)
+    if agent is None:
+        raise NotFoundError(f"agent {agent_id} not found", detail={"agent_id": agent_id})
+    return agent

@@ -1,0 +1,60 @@
+"""Whether this node could have heard its agents: silence counts only while it could."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from agent_manager.ports.clock import Clock
+
+SETTLE_S = 5.0
+"""After the bus came back agents need this long to reconnect; silence is measured from then on."""
+PULSE_S = 0.5
+"""How often the pulse is felt."""
+PULSE_TOLERANCE_S = 2.0
+"""A longer gap means that this process was held up (stopped, starved, suspended) and has heartbeats waiting unread."""
+
+
+class Eyesight:
+    """Knows since when heartbeats could have been received without interruption."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+        self._pulse_at = clock.now().mono
+        self._on_change: list[Callable[[], None]] = []
+
+    @property
+    def since(self) -> float | None:
+        """Monotonic seconds; None while the bus is away."""
+        return self._since
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `since` has changed."""
+        self._on_change.append(callback)
+
+    def opened(self) -> None:
+        """The bus is connected and subscribed."""
+        self._set(self._clock.now().mono + SETTLE_S)
+
+    def closed(self) -> None:
+        """The bus is away."""
+        self._set(None)
+
+    async def run(self) -> None:
+        """Feel the pulse, for ever."""
+        while True:
+            await asyncio.sleep(PULSE_S)
+            self.check_pulse()
+
+    def check_pulse(self) -> None:
+        """Feel the pulse; after a gap, measuring begins anew."""
+        now = self._clock.now().mono
+        gap_s, self._pulse_at = now - self._pulse_at, now
+        if gap_s > PULSE_TOLERANCE_S and self._since is not None:
+            self._set(now + SETTLE_S)
+
+    def _set(self, since: float | None) -> None:
+        self._since = since
+        for callback in self._on_change:
+            callback()

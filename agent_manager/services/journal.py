@@ -1,0 +1,176 @@
+"""Write-behind: what is observed goes to the store in batches, and only then to the feed.
+
+Nothing that supervises waits for the store. While it is away, the latest state of each instance, its exits and its
+events are kept here; exits are acknowledged to the launcher after their commit, so that a killed manager loses none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+
+from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.events import Event
+from agent_manager.domain.exits import Exit
+from agent_manager.domain.instances import Instance
+from agent_manager.ports.bus import Announcer
+from agent_manager.ports.launcher import Launcher
+from agent_manager.ports.store import Store, Transaction
+
+MAX_PENDING = 50_000
+"""Exits and events kept while the store is away; beyond it the oldest are dropped and counted."""
+RETRY_S = 1.0
+"""Pause after a write that failed."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    instance: Instance
+    exit: Exit
+
+
+@dataclass(slots=True)
+class _Batch:
+    """`facts` are in the order in which they happened; of an instance only the latest state matters."""
+
+    instances: dict[str, Instance] = field(default_factory=dict)
+    facts: deque[Event | _Ended] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
+    retired: dict[str, Instance] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.instances or self.facts or self.retired)
+
+    def absorb(self, newer: _Batch) -> None:
+        self.instances.update(newer.instances)
+        self.facts.extend(newer.facts)
+        self.retired.update(newer.retired)
+
+
+class Journal:
+    """Collects observations and writes them; `run` is its one task."""
+
+    def __init__(self, *, store: Store, launcher: Launcher, announcer: Announcer, node_id: str) -> None:
+        self._store = store
+        self._launcher = launcher
+        self._announcer = announcer
+        self._node_id = node_id
+        self._pending = _Batch()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def changed(self, instance: Instance) -> None:
+        """An instance has a new status or reason."""
+        self._announcer.status(instance)
+        self._note(instance)
+        self._pending.facts.append(
+            Event(
+                type=instance.status.value,
+                agent_id=instance.agent_id,
+                instance_id=instance.id,
+                at=instance.since_wall,
+                message=instance.reason,
+                data=_event_data(instance),
+            )
+        )
+
+    def noted(self, instance: Instance) -> None:
+        """Something else about an instance changed; no event follows from it."""
+        self._note(instance)
+
+    def exited(self, instance: Instance, exit_: Exit) -> None:
+        """A launch has ended."""
+        self._pending.facts.append(_Ended(instance, exit_))
+        self._note(instance)
+
+    def retired(self, instance: Instance) -> None:
+        """Nothing desires the instance any more and nothing of it is left."""
+        self._pending.instances.pop(instance.id, None)
+        self._pending.retired[instance.id] = instance
+        self._stir()
+
+    async def run(self) -> None:
+        """Write what comes, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch, self._pending = self._pending, _Batch()
+                if not await self._write(batch):
+                    batch.absorb(self._pending)
+                    self._pending = batch
+                    await asyncio.sleep(RETRY_S)
+            self._idle.set()
+
+    async def flushed(self) -> None:
+        """Wait until everything noted so far is written."""
+        await self._idle.wait()
+
+    def _note(self, instance: Instance) -> None:
+        self._pending.instances[instance.id] = instance
+        self._pending.retired.pop(instance.id, None)
+        self._stir()
+
+    def _stir(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    async def _write(self, batch: _Batch) -> bool:
+        try:
+            events = await self._store.write(lambda transaction: self._unit(transaction, batch))
+        except AgentManagerError as error:
+            log.warning("observations_delayed", extra={"error": error.message, "pending": len(batch.facts)})
+            return False
+        for fact in batch.facts:
+            if isinstance(fact, _Ended):
+                self._launcher.acknowledge(fact.instance.id, fact.exit.launch_id)
+        for instance_id in batch.retired:
+            self._launcher.release(instance_id)
+        for event in events:
+            self._announcer.event(event)
+        return True
+
+    def _unit(self, transaction: Transaction, batch: _Batch) -> list[Event]:
+        kept = []
+        for fact in batch.facts:
+            if isinstance(fact, Event):
+                kept.append(transaction.append_event(fact))
+            elif transaction.record_exit(fact.instance.agent_id, fact.instance.ordinal, self._node_id, fact.exit):
+                kept.append(transaction.append_event(_exit_event(fact.instance, fact.exit)))
+        for instance in batch.instances.values():
+            if not transaction.observe(instance, self._node_id):
+                log.warning("observation_superseded", extra={"instance_id": instance.id, "epoch": instance.epoch})
+        for instance in batch.retired.values():
+            transaction.forget_instance(instance.agent_id, instance.ordinal)
+        return kept
+
+
+def _event_data(instance: Instance) -> dict[str, object]:
+    launch = instance.launch
+    return {
+        "pid": launch.pid if launch is not None else None,
+        "launch_id": launch.launch_id if launch is not None else None,
+        "incarnation": instance.incarnation,
+        "restarts": instance.restarts,
+    }
+
+
+def _exit_event(instance: Instance, exit_: Exit) -> Event:
+    return Event(
+        type="exited",
+        agent_id=instance.agent_id,
+        instance_id=instance.id,
+        at=exit_.at,
+        message=exit_.message,
+        data={
+            "launch_id": exit_.launch_id,
+            "pid": exit_.pid,
+            "code": exit_.code,
+            "signal": exit_.signal,
+            "reason": exit_.reason.value,
+        },
+    )

@@ -1,0 +1,171 @@
+"""Queries: what is known of agents, packages and this node. They change nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agent_manager.domain.agents import Agent, Package
+from agent_manager.domain.availability import Availability, availability
+from agent_manager.domain.errors import NotFoundError
+from agent_manager.domain.identifiers import check_agent_id, instance_id, split_instance_id
+from agent_manager.domain.instances import Heartbeat, Instance
+from agent_manager.domain.planning import by_agent
+from agent_manager.ports.clock import Clock
+from agent_manager.ports.processes import Logs, LogTail, ProcessInspector, Usage
+from agent_manager.ports.store import Store, Transaction
+from agent_manager.services.commands import existing
+from agent_manager.services.counters import Counters
+from agent_manager.services.supervisor import Supervisor
+
+MAX_LOG_BYTES = 1_000_000
+"""Most bytes of one output stream in one answer; four streams stay within what the bus carries."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentSnapshot:
+    """An agent with its instances, this node's as they are now, others as last observed."""
+
+    agent: Agent
+    instances: tuple[Instance, ...]
+    availability: Availability
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstanceMeasurement:
+    """What is measured of an instance, and what it says of itself."""
+
+    instance: Instance
+    uptime_s: float | None
+    heartbeat: Heartbeat | None
+    usage: Usage | None
+    counters: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeIdentity:
+    """Who this node is. `started_at` is Unix seconds."""
+
+    node_id: str
+    cluster_id: str
+    version: str
+    manager_pid: int
+    launcher_pid: int
+    started_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeSnapshot:
+    """This node and what runs on it; `instances` counts them by status."""
+
+    identity: NodeIdentity
+    host: Mapping[str, str | int | float]
+    agents: int
+    instances: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queries:
+    """Everything that can be asked."""
+
+    store: Store
+    supervisor: Supervisor
+    counters: Counters
+    inspector: ProcessInspector
+    logs: Logs
+    clock: Clock
+    node: NodeIdentity
+
+    async def agent(self, agent_id: str) -> AgentSnapshot:
+        """One agent. Raises NotFoundError."""
+        check_agent_id(agent_id)
+
+        def unit(transaction: Transaction) -> tuple[Agent, Sequence[Instance]]:
+            return existing(transaction, agent_id), transaction.instances(agent_id)
+
+        agent, stored = await self.store.read(unit)
+        return self._snapshot(agent, stored)
+
+    async def agents(self, *, after: str, limit: int) -> Sequence[AgentSnapshot]:
+        """At most `limit` agents with ids above `after`, in order of id."""
+
+        def unit(transaction: Transaction) -> tuple[list[Agent], Sequence[Instance]]:
+            page = [agent for agent in transaction.agents() if agent.id > after][:limit]
+            return page, transaction.instances()
+
+        page, stored = await self.store.read(unit)
+        grouped = by_agent(stored)
+        return [self._snapshot(agent, grouped.get(agent.id, ())) for agent in page]
+
+    async def packages(self, *, after: str, limit: int) -> Sequence[Package]:
+        """At most `limit` packages with names above `after`, in order of name."""
+        packages = await self.store.read(lambda transaction: transaction.packages())
+        return sorted((p for p in packages if p.name > after), key=lambda p: p.name)[:limit]
+
+    async def measurements(self, agent_id: str) -> Sequence[InstanceMeasurement]:
+        """Resource use and counters of an agent's instances on this node. Raises NotFoundError."""
+        snapshot = await self.agent(agent_id)
+        pids = [i.launch.pid for i in snapshot.instances if i.launch is not None and i.launch.pid is not None]
+        usage = await self.inspector.usage(pids)
+        return [self._measure(instance, usage) for instance in snapshot.instances]
+
+    async def log_tails(self, agent_id: str, *, lines: int, only: str | None) -> Sequence[LogTail]:
+        """The latest output of an agent's instances, or of the one named `only`. Raises NotFoundError."""
+        snapshot = await self.agent(agent_id)
+        ids = [instance.id for instance in snapshot.instances]
+        if only is not None:
+            split_instance_id(only)
+            if only not in ids:
+                raise NotFoundError(
+                    f"agent {agent_id} has no instance {only}; it has {', '.join(ids) or 'none'}",
+                    detail={"instance_id": only, "instances": ids},
+                )
+            ids = [only]
+        tails: list[LogTail] = []
+        for name in ids:
+            tails.extend(await self.logs.tail(name, lines=lines, max_bytes=MAX_LOG_BYTES))
+        return tails
+
+    def this_node(self) -> NodeSnapshot:
+        """This node."""
+        instances = self.supervisor.instances.values()
+        return NodeSnapshot(
+            identity=self.node,
+            host=self.inspector.host(),
+            agents=len({instance.agent_id for instance in instances}),
+            instances=Counter(instance.status.value for instance in instances),
+        )
+
+    def _snapshot(self, agent: Agent, stored: Sequence[Instance]) -> AgentSnapshot:
+        instances = self._present(agent, stored)
+        loads = [
+            self.supervisor.heartbeats[instance.id].load
+            for instance in instances
+            if instance.id in self.supervisor.heartbeats
+        ]
+        statuses = [instance.status for instance in instances]
+        return AgentSnapshot(
+            agent=agent, instances=instances, availability=availability(agent.lifecycle, statuses, loads)
+        )
+
+    def _present(self, agent: Agent, stored: Sequence[Instance]) -> tuple[Instance, ...]:
+        if agent.node_id != self.node.node_id:
+            return tuple(stored)
+        live = self.supervisor.instances
+        names = [instance_id(agent.id, ordinal) for ordinal in range(agent.replicas)]
+        extra = sorted(
+            (i for i in live.values() if i.agent_id == agent.id and i.id not in names), key=lambda i: i.ordinal
+        )
+        return (*(live[name] for name in names if name in live), *extra)
+
+    def _measure(self, instance: Instance, usage: Mapping[int, Usage]) -> InstanceMeasurement:
+        launch = instance.launch
+        started = launch.started_wall if launch is not None else None
+        return InstanceMeasurement(
+            instance=instance,
+            uptime_s=max(0.0, self.clock.now().wall - started) if started is not None else None,
+            heartbeat=self.supervisor.heartbeats.get(instance.id),
+            usage=usage.get(launch.pid) if launch is not None and launch.pid is not None else None,
+            counters=self.counters.of(instance),
+        )

@@ -1,0 +1,75 @@
+"""The reconciler: one loop that makes what runs on this node what is desired of it.
+
+It keeps the desired state in memory, so that it goes on with what it last knew while the store is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+
+from agent_manager.domain.agents import Agent
+from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.planning import Aim, plan
+from agent_manager.ports.store import Store
+from agent_manager.services.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Plans again after every nudge, and every `interval_s` seconds in case one was lost."""
+
+    def __init__(self, *, store: Store, supervisor: Supervisor, node_id: str, interval_s: float) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._node_id = node_id
+        self._interval_s = interval_s
+        self._agents: dict[str, Agent] | None = None
+        self._look_again = asyncio.Event()
+        self._stale = True
+        supervisor.on_change(self._look_again.set)
+
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """The agents of this node as last read."""
+        return self._agents or {}
+
+    def nudge(self) -> None:
+        """Desired state has changed: read it again, soon."""
+        self._stale = True
+        self._look_again.set()
+
+    async def run(self) -> None:
+        """Reconcile, for ever."""
+        while True:
+            if self._stale:
+                await self._read()
+            self._carry_out()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval_s):
+                    await self._look_again.wait()
+            self._stale = self._stale or not self._look_again.is_set()
+            self._look_again.clear()
+
+    async def _read(self) -> None:
+        self._stale = False
+        try:
+            agents = await self._store.read(lambda transaction: transaction.agents())
+        except AgentManagerError as error:
+            self._stale = True
+            log.warning("desired_state_unreadable", extra={"error": error.message})
+        else:
+            self._agents = {agent.id: agent for agent in agents if agent.node_id == self._node_id}
+
+    def _carry_out(self) -> None:
+        if self._agents is None:
+            # Nothing is known to be desired, which is not the same as: nothing is desired.
+            return
+        for item in plan(self._agents.values(), self._supervisor.instances):
+            if isinstance(item, Aim):
+                self._supervisor.aim(item)
+            else:
+                self._supervisor.retire(item.instance_id)

@@ -1,0 +1,165 @@
+"""Registration: what discovery finds becomes packages and agents."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agent_manager.domain.agents import Agent, Package, PackageStatus
+from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.events import Event
+from agent_manager.domain.identifiers import agent_id_of_folder
+from agent_manager.domain.lifecycle import Lifecycle
+from agent_manager.domain.specification import AgentSpec
+from agent_manager.ports.bus import Announcer
+from agent_manager.ports.clock import Clock
+from agent_manager.ports.packages import FoundPackage, PackageSource
+from agent_manager.ports.store import Store, Transaction
+from agent_manager.services.reconciler import Reconciler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discovery:
+    """Keeps packages and agents in step with the package folders. A bad package disturbs nothing but itself."""
+
+    source: PackageSource
+    store: Store
+    announcer: Announcer
+    reconciler: Reconciler
+    clock: Clock
+    node_id: str
+
+    async def run(self) -> None:
+        """Look whenever something may have changed, for ever."""
+        async for _ in self.source.changes():
+            await self.look()
+
+    async def look(self) -> None:
+        """Scan once and register what is there. While the store is away nothing changes; the next look catches up."""
+        found = await self.source.scan()
+        now = self.clock.now().wall
+        try:
+            events = await self.store.write(lambda transaction: register(transaction, found, self.node_id, now))
+        except AgentManagerError as error:
+            log.warning("registration_delayed", extra={"error": error.message})
+            return
+        for event in events:
+            log.info(event.type, extra={"agent_id": event.agent_id, "message_text": event.message, **event.data})
+            self.announcer.event(event)
+        if events:
+            self.reconciler.nudge()
+
+
+def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: str, now: float) -> list[Event]:
+    """The unit of work: bring rows in step with `found`; returns the events appended, none when nothing changed."""
+    known = {package.name: package for package in transaction.packages() if package.node_id == node_id}
+    events: list[Event] = []
+    for folder in found:
+        events.extend(_register_folder(transaction, folder, known.pop(folder.name, None), node_id, now))
+    for package in known.values():
+        events.extend(_folder_gone(transaction, package, now))
+    return [transaction.append_event(event) for event in events]
+
+
+def _register_folder(
+    transaction: Transaction, folder: FoundPackage, known: Package | None, node_id: str, now: float
+) -> list[Event]:
+    spec = folder.spec
+    package = Package(
+        name=folder.name,
+        node_id=node_id,
+        path=folder.path,
+        agent_id=agent_id_of_folder(folder.name) if spec is not None else (known.agent_id if known else None),
+        status=PackageStatus.AVAILABLE if spec is not None else PackageStatus.INVALID,
+        updated_at=now,
+        spec=spec if spec is not None else (known.spec if known else None),
+        faults=folder.faults,
+    )
+    if known is not None and replace(package, updated_at=known.updated_at) == known:
+        return []
+    transaction.save_package(package)
+    if spec is None or package.agent_id is None:
+        return [_invalid(package, now)]
+    return _register_agent(transaction, package, package.agent_id, spec, now)
+
+
+def _register_agent(
+    transaction: Transaction, package: Package, agent_id: str, spec: AgentSpec, now: float
+) -> list[Event]:
+    present = transaction.agent(agent_id)
+    if present is None:
+        agent = _new_agent(package, agent_id, spec, now)
+        transaction.save_agent(agent)
+        return [_event("registered", agent_id, now, f"registered from {package.path}", agent)]
+    agent = _renewed(present, package, spec, now)
+    if replace(agent, updated_at=present.updated_at) == present:
+        return []
+    transaction.save_agent(agent)
+    return [
+        _event("updated", agent_id, now, f"package {package.name} has changed; instances keep what they run", agent)
+    ]
+
+
+def _new_agent(package: Package, agent_id: str, spec: AgentSpec, now: float) -> Agent:
+    agent = Agent(
+        id=agent_id,
+        package=package.name,
+        node_id=package.node_id,
+        spec=spec,
+        lifecycle=Lifecycle.READY,
+        created_at=now,
+        updated_at=now,
+        replicas=spec.replicas,
+        config=spec.config,
+    )
+    return agent.started(now) if spec.autostart else agent
+
+
+def _renewed(agent: Agent, package: Package, spec: AgentSpec, now: float) -> Agent:
+    """The agent with its package's present manifest; what its user has set apart from the manifest stays."""
+    return replace(
+        agent,
+        package=package.name,
+        spec=spec,
+        available=True,
+        replicas=spec.replicas if agent.replicas == agent.spec.replicas else agent.replicas,
+        config=spec.config if agent.config == agent.spec.config else agent.config,
+        updated_at=now,
+    )
+
+
+def _folder_gone(transaction: Transaction, package: Package, now: float) -> list[Event]:
+    agent = transaction.agent(package.agent_id) if package.agent_id is not None else None
+    if agent is None:
+        transaction.remove_package(package.node_id, package.name)
+    elif package.status is PackageStatus.UNAVAILABLE:
+        return []
+    else:
+        gone = replace(package, status=PackageStatus.UNAVAILABLE, faults=(), updated_at=now)
+        transaction.save_package(gone)
+        transaction.save_agent(replace(agent, available=False, updated_at=now))
+    message = f"the folder {package.path} is gone"
+    return [Event(type="package_removed", agent_id=_subject_of(package), at=now, message=message)]
+
+
+def _invalid(package: Package, now: float) -> Event:
+    faults = "; ".join(f"{fault.file}:{fault.line or 1} {fault.message}" for fault in package.faults)
+    return Event(type="package_invalid", agent_id=_subject_of(package), at=now, message=faults)
+
+
+def _subject_of(package: Package) -> str:
+    """Under which agent id the feed speaks of a package that may never have become an agent."""
+    if package.agent_id is not None:
+        return package.agent_id
+    try:
+        return agent_id_of_folder(package.name)
+    except AgentManagerError:
+        return "package"
+
+
+def _event(type_: str, agent_id: str, now: float, message: str, agent: Agent) -> Event:
+    data = {"version": agent.spec.version, "model": agent.spec.model, "capabilities": len(agent.spec.capabilities)}
+    return Event(type=type_, agent_id=agent_id, at=now, message=message, data=data)

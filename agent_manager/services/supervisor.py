@@ -1,0 +1,290 @@
+"""The supervisor: feeds occurrences to the state machine of each instance and carries out the actions it answers with.
+
+Nothing here waits for one instance on behalf of another: what takes time (a start, a drain) is a task of its own, whose
+outcome comes back as the next occurrence. Neither database nor bus is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+
+from agent_manager.domain import supervision
+from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.instances import Heartbeat, Instance, Target
+from agent_manager.domain.planning import Aim
+from agent_manager.domain.supervision import (
+    Action,
+    Context,
+    Drain,
+    Drained,
+    Emptied,
+    Exited,
+    HeartbeatSeen,
+    Hurry,
+    Occurrence,
+    RecordExit,
+    Signal,
+    Spawn,
+    Started,
+    StartFailed,
+    TargetSet,
+    TimerDue,
+)
+from agent_manager.ports.bus import AgentChannel
+from agent_manager.ports.clock import Chance, Clock
+from agent_manager.ports.identities import Identities
+from agent_manager.ports.launcher import LaunchEmptied, Launcher, LauncherError, LaunchExited, Slot, SlotState
+from agent_manager.services.eyesight import Eyesight
+from agent_manager.services.journal import Journal
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Owns every instance of this node. Tasks run in the group it is given."""
+
+    def __init__(
+        self,
+        *,
+        launcher: Launcher,
+        identities: Identities,
+        channel: AgentChannel,
+        journal: Journal,
+        eyesight: Eyesight,
+        clock: Clock,
+        chance: Chance,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._launcher = launcher
+        self._identities = identities
+        self._channel = channel
+        self._journal = journal
+        self._eyesight = eyesight
+        self._clock = clock
+        self._chance = chance
+        self._tasks = tasks
+        self._instances: dict[str, Instance] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._changed = asyncio.Event()
+        self._on_change: list[Callable[[], None]] = []
+
+    @property
+    def instances(self) -> Mapping[str, Instance]:
+        """Every instance by its id."""
+        return self._instances
+
+    @property
+    def heartbeats(self) -> Mapping[str, Heartbeat]:
+        """The last heartbeat of each instance that has a process."""
+        return self._heartbeats
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every change of an instance's status, reason or launch."""
+        self._on_change.append(callback)
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `condition` holds, looking again after each change; False when the time is over first."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    await self._changed.wait()
+        except TimeoutError:
+            return condition()
+        return True
+
+    # ---------------------------------------------------------------- taking over
+
+    def adopt(self, slots: tuple[Slot, ...]) -> None:
+        """Take over what the launcher holds, in whatever state; nothing is restarted that should not be."""
+        self._identities.keep_only(frozenset(slot.launch_id for slot in slots if slot.state is not SlotState.EMPTY))
+        for slot in slots:
+            if slot.instance is None:
+                # Nobody knows what it is or how to supervise it; once it is gone its slot is released.
+                self._launcher.signal(slot.instance_id, slot.launch_id, "SIGKILL")
+                continue
+            self._instances[slot.instance_id] = slot.instance
+            self._carry_out(slot.instance, supervision.resume(slot.instance))
+            for occurrence in _missed(slot):
+                self._apply(slot.instance_id, occurrence)
+            self._arm(slot.instance_id)
+        if slots:
+            log.info("instances_adopted", extra={"count": len(self._instances)})
+
+    def launcher_event(self, event: LaunchExited | LaunchEmptied) -> None:
+        """Something the launcher has said."""
+        if event.instance_id not in self._instances:
+            self._clear_unknown(event)
+        elif isinstance(event, LaunchExited):
+            self._apply(event.instance_id, Exited(exit=event.exit))
+        else:
+            self._apply(event.instance_id, Emptied(launch_id=event.launch_id))
+
+    def _clear_unknown(self, event: LaunchExited | LaunchEmptied) -> None:
+        if isinstance(event, LaunchExited):
+            self._launcher.acknowledge(event.instance_id, event.exit.launch_id)
+        else:
+            self._launcher.release(event.instance_id)
+
+    # ---------------------------------------------------------------- what is wanted
+
+    def aim(self, aim: Aim) -> None:
+        """Let an instance aim at a target; makes the instance where there is none."""
+        instance = Instance(
+            agent_id=aim.agent_id,
+            ordinal=aim.ordinal,
+            epoch=aim.epoch,
+            target=Target(run=False, spec=aim.target.spec),
+            since_wall=self._clock.now().wall,
+        )
+        present = self._instances.setdefault(instance.id, instance)
+        if present is instance:
+            self._journal.noted(instance)
+        self._apply(instance.id, TargetSet(target=aim.target))
+
+    def retire(self, instance_id: str) -> None:
+        """Stop an instance; once nothing of it is left, asking again forgets it."""
+        instance = self._instances[instance_id]
+        if instance.launch is None:
+            del self._instances[instance_id]
+            self._disarm(instance_id)
+            self._journal.retired(instance)
+            self._notify()
+        elif instance.target.run:
+            self._apply(instance_id, TargetSet(target=replace(instance.target, run=False)))
+
+    async def stop_all(self) -> None:
+        """Stop every instance, each by its own ladder and all at once; returns when no process is left."""
+        for instance_id, instance in list(self._instances.items()):
+            self._apply(instance_id, TargetSet(target=replace(instance.target, run=False)))
+        await self._until_no_process()
+
+    def hurry(self) -> None:
+        """No more patience with what is stopping."""
+        for instance_id in list(self._instances):
+            self._apply(instance_id, Hurry())
+
+    async def _until_no_process(self) -> None:
+        while any(instance.launch is not None for instance in self._instances.values()):
+            await self._changed.wait()
+
+    # ---------------------------------------------------------------- what is heard
+
+    def heartbeat(self, instance_id: str, launch_id: str, heartbeat: Heartbeat) -> None:
+        """A launch of this node has spoken; one that is not the present launch of its slot says nothing that counts."""
+        instance = self._instances.get(instance_id)
+        if instance is None or instance.launch is None or instance.launch.launch_id != launch_id:
+            log.debug("heartbeat_ignored", extra={"instance_id": instance_id, "launch_id": launch_id})
+            return
+        self._heartbeats[instance_id] = heartbeat
+        self._apply(instance_id, HeartbeatSeen(launch_id=launch_id, ready=heartbeat.status != "starting"))
+
+    def sight_changed(self) -> None:
+        """Heartbeats can be received again, or not any more: silence is measured anew."""
+        for instance_id in self._instances:
+            self._arm(instance_id)
+
+    # ---------------------------------------------------------------- the machine
+
+    def _apply(self, instance_id: str, occurrence: Occurrence) -> None:
+        before = self._instances[instance_id]
+        step = supervision.advance(before, occurrence, self._context())
+        after = step.instance
+        self._instances[instance_id] = after
+        reported = (after.status, after.reason, after.launch) != (before.status, before.reason, before.launch)
+        only_alive = isinstance(occurrence, HeartbeatSeen) and after.status is before.status
+        if after != before and not only_alive:
+            self._launcher.update(after)
+        if after.launch is None:
+            self._heartbeats.pop(instance_id, None)
+        self._carry_out(after, step.actions)
+        if (after.status, after.reason) != (before.status, before.reason):
+            self._journal.changed(after)
+        self._arm(instance_id)
+        if reported and not only_alive:
+            self._notify()
+
+    def _context(self) -> Context:
+        return Context(
+            now=self._clock.now(),
+            observing_since=self._eyesight.since,
+            new_launch_id=self._chance.launch_id(),
+            jitter=self._chance.jitter(),
+        )
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed.clear()
+        for callback in self._on_change:
+            callback()
+
+    def _arm(self, instance_id: str) -> None:
+        self._disarm(instance_id)
+        due_at = supervision.wake_at(self._instances[instance_id], self._eyesight.since)
+        if due_at is not None:
+            delay_s = max(0.0, due_at - self._clock.now().mono)
+            self._timers[instance_id] = asyncio.get_running_loop().call_later(delay_s, self._due, instance_id)
+
+    def _disarm(self, instance_id: str) -> None:
+        timer = self._timers.pop(instance_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _due(self, instance_id: str) -> None:
+        # When this process itself was held up, heartbeats wait unread: nobody is silent yet.
+        self._eyesight.check_pulse()
+        self._apply(instance_id, TimerDue())
+
+    # ---------------------------------------------------------------- actions
+
+    def _carry_out(self, instance: Instance, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            match action:
+                case Spawn():
+                    self._start_task(self._spawn(instance, action), f"spawn {instance.id}")
+                case Drain():
+                    self._start_task(self._drain(instance.id, action), f"drain {instance.id}")
+                case Signal():
+                    self._launcher.signal(instance.id, action.launch_id, action.signal)
+                case RecordExit():
+                    self._identities.destroy(action.exit.launch_id)
+                    self._journal.exited(instance, action.exit)
+
+    def _start_task(self, coroutine: Coroutine[None, None, None], name: str) -> None:
+        self._tasks.create_task(coroutine, name=name)
+
+    async def _spawn(self, instance: Instance, spawn: Spawn) -> None:
+        launch_id = spawn.launch.launch_id
+        try:
+            credentials = self._identities.issue(instance.agent_id, instance.id, launch_id)
+            pid, started_at = await self._launcher.spawn(instance, spawn.expected_launch_id, credentials)
+        except (LauncherError, OSError) as error:
+            self._apply(instance.id, StartFailed(launch_id=launch_id, message=str(error)))
+        else:
+            self._apply(instance.id, Started(launch_id=launch_id, pid=pid, started_at=started_at))
+
+    async def _drain(self, instance_id: str, drain: Drain) -> None:
+        try:
+            await self._channel.ask(instance_id, "drain", {}, timeout_s=drain.timeout_s)
+        except AgentManagerError as error:
+            log.debug("not_drained", extra={"instance_id": instance_id, "error": error.message})
+        if instance_id in self._instances:
+            self._apply(instance_id, Drained(launch_id=drain.launch_id))
+
+
+def _missed(slot: Slot) -> list[Occurrence]:
+    """What happened to a slot while no manager listened, in order."""
+    missed: list[Occurrence] = [Exited(exit=exit_) for exit_ in slot.exits]
+    launch = slot.instance.launch if slot.instance is not None else None
+    if launch is None or launch.launch_id != slot.launch_id:
+        return missed
+    if slot.pid is not None and slot.started_at is not None:
+        missed.insert(0, Started(launch_id=slot.launch_id, pid=slot.pid, started_at=slot.started_at))
+    elif slot.state is SlotState.EMPTY:
+        missed.insert(0, StartFailed(launch_id=slot.launch_id, message="it failed while the manager was away"))
+    if slot.state is SlotState.EMPTY:
+        missed.append(Emptied(launch_id=slot.launch_id))
+    return missed

@@ -1,0 +1,164 @@
+"""The manager as a NATS micro service (ADR-32): one endpoint per operation, and the envelopes of R50 and R51.
+
+Requests are carried out in tasks of their own, a bounded number at a time, so that a slow one holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import nats.errors
+import nats.micro
+from nats.aio.client import Client
+from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
+from nats.micro.request import Request as MicroRequest
+
+from agent_manager.domain.errors import AgentManagerError, BusyError, TooLargeError
+from agent_manager.protocol import headers, subjects
+from agent_manager.protocol.messages import Envelope, Request, Response
+from agent_manager.protocol.operations import Operation
+from agent_manager.transport import requests
+from agent_manager.transport.handlers import Handler
+
+MAX_AT_ONCE = 512
+"""Requests carried out at the same time, those that wait included; more are told to come back."""
+
+log = logging.getLogger(__name__)
+
+
+class Endpoints:
+    """Registers the service with a client and answers its requests."""
+
+    def __init__(
+        self, *, handlers: Mapping[Operation, Handler], tasks: asyncio.TaskGroup, version: str, node_id: str
+    ) -> None:
+        self._handlers = handlers
+        self._tasks = tasks
+        self._version = version
+        self._node_id = node_id
+        self._at_once = 0
+
+    async def register(self, client: Client) -> None:
+        """Subscribe to everything that can be asked."""
+        service = await nats.micro.add_service(
+            client,
+            name=subjects.SERVICE_NAME,
+            version=self._version,
+            description="Supervises agents: starts, stops and watches them, and answers what is known of them.",
+            metadata={"node_id": self._node_id},
+        )
+        for name, subject, endpoint in self._endpoints():
+            await service.add_endpoint(
+                name=name,
+                subject=subject,
+                queue_group=subjects.MANAGER_QUEUE,
+                handler=endpoint.receive,
+            )
+
+    def _endpoints(self) -> list[tuple[str, str, _Endpoint]]:
+        listed: list[tuple[str, str, _Endpoint]] = [
+            ("command", subjects.MANAGER_COMMAND, _Endpoint(self, envelope=True)),
+            ("query", subjects.MANAGER_QUERY, _Endpoint(self, envelope=True, queries_only=True)),
+        ]
+        for operation in self._handlers:
+            name = f"{operation.resource}-{operation.verb}"
+            own = subjects.operation(operation.resource, operation.verb)
+            api = subjects.api_operation(operation.resource, operation.verb)
+            listed.append((name, own, _Endpoint(self, operation=operation)))
+            listed.append((f"api-{name}", api, _Endpoint(self, operation=operation, believes_actor=True)))
+        return listed
+
+    def start(self, endpoint: _Endpoint, message: MicroRequest) -> bool:
+        """Carry a request out in a task of its own; False when there are too many."""
+        if self._at_once >= MAX_AT_ONCE:
+            return False
+        self._at_once += 1
+        task = self._tasks.create_task(endpoint.answer(message), name=f"request {message.subject}")
+        task.add_done_callback(self._finished)
+        return True
+
+    def _finished(self, _: asyncio.Task[None]) -> None:
+        self._at_once -= 1
+
+    def handler(self, operation: Operation) -> Handler:
+        """The handler of an operation."""
+        return self._handlers[operation]
+
+
+class _Endpoint:
+    """One subject: for one operation, or for whatever an envelope names."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        operation: Operation | None = None,
+        envelope: bool = False,
+        queries_only: bool = False,
+        believes_actor: bool = False,
+    ) -> None:
+        self._endpoints = endpoints
+        self._operation = operation
+        self._model: type[Request] = Envelope if envelope else Request
+        self._queries_only = queries_only
+        self._believes_actor = believes_actor
+        self._name = operation.name if operation is not None else "unknown"
+
+    async def receive(self, message: MicroRequest) -> None:
+        """Called by the subscription: must not take time, the next request waits behind it."""
+        if not self._endpoints.start(self, message):
+            busy = BusyError(f"{MAX_AT_ONCE} requests are being carried out; send it again")
+            await _reply(message, requests.failure(self._name, None, busy))
+
+    async def answer(self, message: MicroRequest) -> None:
+        """Carry the request out and reply; whatever goes wrong becomes an answer."""
+        request: Request | None = None
+        name = self._name
+        try:
+            request = requests.decode(self._model, message.data)
+            operation = self._operation
+            if isinstance(request, Envelope):
+                name = request.command
+                operation = requests.operation_of(request, queries_only=self._queries_only)
+            assert operation is not None
+            call = requests.call_of(operation, request, self._actor(message), datetime.now(UTC))
+            result = await self._endpoints.handler(operation)(call)
+            response = requests.success(name, request, result)
+        except AgentManagerError as error:
+            response = requests.failure(name, request, error)
+        except Exception:
+            log.exception("request_failed", extra={"subject": message.subject})
+            response = requests.failure(name, request, requests.internal_error())
+        await _reply(message, response)
+
+    def _actor(self, message: MicroRequest) -> str | None:
+        if not self._believes_actor:
+            return None
+        return (message.headers or {}).get(headers.ACTOR)
+
+
+async def _reply(message: MicroRequest, response: Response) -> None:
+    client = message._msg._client
+    body = response.model_dump_json().encode()
+    limit = client.max_payload // 2
+    if len(body) > limit:
+        too_large = TooLargeError(
+            f"the answer has {len(body):,} bytes, the bus carries {limit:,}; ask for less (page_size, tail)",
+            detail={"bytes": len(body), "max_bytes": limit},
+        )
+        response = response.model_copy(update={"status": "error", "result": None, "error": requests.body_of(too_large)})
+        body = response.model_dump_json().encode()
+    error = response.error
+    heads = {ERROR_HEADER: _one_line(error.message), ERROR_CODE_HEADER: error.code} if error is not None else None
+    try:
+        await client.publish(message._msg.reply or subjects.MANAGER_RESPONSE, body, headers=heads)
+    except nats.errors.Error as reason:
+        log.warning("not_answered", extra={"subject": message.subject, "error": str(reason)})
+
+
+def _one_line(text: str) -> str:
+    """A header holds neither line breaks nor long texts."""
+    return " ".join(text.split())[:200]

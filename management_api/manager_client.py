@@ -1,0 +1,145 @@
+"""Requests to the managers, and what they announce."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import nats.errors
+from nats.aio.client import Client
+from pydantic import ValidationError
+
+from agent_manager.protocol import headers, subjects
+from agent_manager.protocol.errors import ErrorCode, RequestFailedError
+from agent_manager.protocol.messages import Message, Request, Response
+from agent_manager.protocol.operations import NoParams, Operation
+from management_api.event_feed import EventFeed
+from management_api.nats_link import NatsLink
+from management_api.settings import Settings
+
+ACTOR = "http"
+"""Who asks, as long as nobody has to log in."""
+
+
+class ManagerClient:
+    """The managers behind the bus. `run` keeps the connection; everything else works, or fails at once, at any time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.feed = EventFeed(backlog_bytes=settings.backlog_bytes)
+        self._request_timeout_s = settings.request_timeout_s
+        self._waiting: set[asyncio.Timeout] = set()
+        self._ending: RequestFailedError | None = None
+        self._link = NatsLink(
+            url=settings.nats_url,
+            credentials=settings.nats_creds,
+            on_event=self.feed.publish,
+            on_lost=self._interrupt,
+        )
+
+    async def run(self) -> None:
+        """Keep the connection to the bus until cancelled."""
+        await self._link.run()
+
+    def release(self) -> None:
+        """The program ends: answer every caller that still waits, end every stream of events, and take no more."""
+        self._ending = _unavailable("the management API is shutting down; try again when it is back")
+        self.feed.close()
+        self._interrupt()
+
+    def check_connected(self) -> Client:
+        """The connected client of the bus. Raises RequestFailedError (`unavailable`) when there is none."""
+        if self._ending is not None:
+            raise self._ending
+        client = self._link.client
+        if client is None:
+            raise _unavailable(f"not connected to NATS at {self._link.server}; check that it is running")
+        return client
+
+    async def call(
+        self,
+        operation: Operation,
+        *,
+        agent_id: str | None = None,
+        params: Message | None = None,
+        wait_s: float = 0.0,
+        timeout_s: float | None = None,
+    ) -> Message:
+        """Ask whichever manager is free to carry out `operation`; returns its `operation.result`.
+
+        `wait_s` is what the manager may spend on waiting, `timeout_s` what it may take on top (default: the settings').
+        Raises RequestFailedError with the manager's own code when it refuses; `unavailable`, at once, without a
+        connection or a manager; `timeout`; `internal` for an answer that makes no sense.
+        """
+        client = self.check_connected()
+        limit_s = wait_s + (self._request_timeout_s if timeout_s is None else timeout_s)
+        now = datetime.now(UTC)
+        request = Request(
+            id=uuid.uuid4().hex,
+            agent_id=agent_id,
+            params=(params or NoParams()).model_dump(mode="json", exclude_none=True),
+            timestamp=now,
+            deadline=now + timedelta(seconds=limit_s),
+        )
+        return _result(operation, await self._ask(client, operation, request, limit_s))
+
+    async def _ask(self, client: Client, operation: Operation, request: Request, limit_s: float) -> bytes:
+        subject = subjects.api_operation(operation.resource, operation.verb)
+        body = request.model_dump_json(exclude_none=True).encode()
+        interruption = asyncio.timeout(None)
+        self._waiting.add(interruption)
+        try:
+            async with interruption:
+                reply = await client.request(subject, body, timeout=limit_s, headers={headers.ACTOR: ACTOR})
+        except nats.errors.NoRespondersError as error:
+            raise _unavailable("no manager is running; start one with `agent-manager up`") from error
+        except TimeoutError as error:
+            raise self._interrupted() if interruption.expired() else _timeout(operation, limit_s) from error
+        except (OSError, nats.errors.Error) as error:
+            raise _unavailable(f"the request could not be sent over NATS: {error}") from error
+        finally:
+            self._waiting.discard(interruption)
+        return reply.data
+
+    def _interrupt(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for interruption in self._waiting:
+            if not interruption.expired():
+                interruption.reschedule(now)
+
+    def _interrupted(self) -> RequestFailedError:
+        return self._ending or _unavailable(
+            "the connection to NATS was lost before the answer came; what was asked for may have been done: "
+            "look before asking again"
+        )
+
+
+def _result(operation: Operation, body: bytes) -> Message:
+    try:
+        response = Response.model_validate_json(body)
+        if response.status == "success":
+            return operation.result.model_validate(response.result)
+    except ValidationError as error:
+        raise _nonsense(operation, f"{error.error_count()} fields are wrong") from error
+    if response.error is None:
+        raise _nonsense(operation, "an error without a code")
+    raise RequestFailedError.of(response.error)
+
+
+def _unavailable(message: str) -> RequestFailedError:
+    return RequestFailedError(ErrorCode.UNAVAILABLE, message, retryable=True)
+
+
+def _timeout(operation: Operation, limit_s: float) -> RequestFailedError:
+    return RequestFailedError(
+        ErrorCode.TIMEOUT,
+        f"no manager answered {operation.name} within {limit_s:g} s; look at the agent before asking again",
+        retryable=True,
+    )
+
+
+def _nonsense(operation: Operation, what: str) -> RequestFailedError:
+    return RequestFailedError(
+        ErrorCode.INTERNAL,
+        f"the manager's answer to {operation.name} cannot be read ({what}); do manager and API differ in release?",
+    )

@@ -1,0 +1,27 @@
+"""What routes take: the manager's client, the settings, and parameters that several routes share."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Query, Request
+
+from agent_manager.protocol.subjects import TOKEN_PATTERN
+from management_api.manager_client import ManagerClient
+from management_api.settings import Settings
+
+_AGENT_ID = f"^{TOKEN_PATTERN}$"
+
+
+def _manager(request: Request) -> ManagerClient:
+    return cast(ManagerClient, request.app.state.manager)
+
+
+def _settings(request: Request) -> Settings:
+    return cast(Settings, request.app.state.settings)
+
+
+Manager = Annotated[ManagerClient, Depends(_manager)]
+ApiSettings = Annotated[Settings, Depends(_settings)]
+AgentId = Annotated[str, Path(pattern=_AGENT_ID, description="Id of an agent", examples=["echo"])]
+AgentFilter = Annotated[str | None, Query(alias="agent_id", pattern=_AGENT_ID, description="Only this agent")]

@@ -1,0 +1,92 @@
+"""The program as an operator meets it: settings, log, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import management_api
+from tests.harness.nats_server import NatsHarness
+from tests.harness.waiting import eventually, wait_until
+
+SOURCES = str(Path(management_api.__file__).parents[1])
+
+
+@contextmanager
+def program(log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The program with these settings, and nothing else in its environment; killed with the block."""
+    environment = {f"MANAGEMENT_API_{name.upper()}": value for name, value in settings.items()}
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "management_api"],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": SOURCES, **environment},
+            stderr=stderr,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    """The log as objects; every line must be one."""
+    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def address_in(log: Path) -> str | None:
+    """Where the program listens, once it has said so."""
+    words = " ".join(str(line["event"]) for line in lines_of(log))
+    return f"http://{words.partition('running on http://')[2].split()[0]}" if "running on" in words else None
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_it_in_order_although_a_stream_is_open(
+    nats: NatsHarness, tmp_path: Path, how: signal.Signals
+) -> None:
+    log = tmp_path / "api.log"
+    credentials = str(nats.files.api_credentials)
+    with program(log, port="0", nats_url=nats.url, nats_creds=credentials) as process:
+        url = await eventually(lambda: address_in(log))
+        await eventually(lambda: any(line["event"] == "nats_connected" for line in lines_of(log)))
+        async with (
+            httpx.AsyncClient(base_url=url, trust_env=False) as http,
+            http.stream("GET", "/api/v1/events") as stream,
+        ):
+            lines = stream.aiter_lines()
+            assert await anext(lines) == ": connected"
+            process.send_signal(how)
+            assert [line async for line in lines if line] == []
+        await eventually(lambda: process.poll() is not None)
+    assert process.returncode == -how
+    assert [line for line in lines_of(log) if line["level"] in ("warning", "error")] == []
+
+
+def test_without_a_bus_it_says_so_once_and_lives(tmp_path: Path) -> None:
+    log = tmp_path / "api.log"
+    with program(log, port="0", nats_url="nats://user:hunter2@127.0.0.1:1") as process:
+        wait_until(lambda: address_in(log))
+        wait_until(lambda: any(line["event"] == "nats_unreachable" for line in lines_of(log)))
+        assert httpx.get(f"{address_in(log)}/healthz", trust_env=False).status_code == 200
+        assert process.poll() is None
+    assert "hunter2" not in log.read_text()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
+def test_an_address_others_could_reach_stops_the_start_with_words(tmp_path: Path, host: str) -> None:
+    log = tmp_path / "api.log"
+    with program(log, host=host) as process:
+        assert process.wait(timeout=60) == 2
+    assert log.read_text().startswith("management-api: MANAGEMENT_API_HOST: ")
+    assert "no authentication" in log.read_text()
+    assert "Traceback" not in log.read_text()

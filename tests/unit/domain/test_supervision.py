@@ -1,0 +1,438 @@
+"""The state machine of one instance, on a virtual clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent_manager.adapters.codec import INSTANCE
+from agent_manager.domain import supervision
+from agent_manager.domain.exits import ExitReason
+from agent_manager.domain.instances import InstanceStatus
+from agent_manager.domain.specification import (
+    HeartbeatPolicy,
+    OnInactive,
+    Readiness,
+    ReadinessMode,
+    RestartMode,
+    RestartPolicy,
+    StopPolicy,
+)
+from agent_manager.domain.supervision import (
+    Drain,
+    Drained,
+    Emptied,
+    Exited,
+    HeartbeatSeen,
+    Hurry,
+    RecordExit,
+    Signal,
+    Spawn,
+    StartFailed,
+    TimerDue,
+)
+from tests.harness.domain import SPEC, VirtualInstance, process_exit
+
+PLAIN = replace(SPEC, heartbeat=None, readiness=Readiness(mode=ReadinessMode.IMMEDIATE))
+
+
+def signals(actions: list[supervision.Action]) -> list[str]:
+    return [action.signal for action in actions if isinstance(action, Signal)]
+
+
+# ---------------------------------------------------------------- coming up
+
+
+def test_a_wanted_instance_is_spawned_and_runs_after_its_first_heartbeat() -> None:
+    it = VirtualInstance()
+    (spawn,) = it.target(run=True)
+    assert isinstance(spawn, Spawn)
+    assert (spawn.expected_launch_id, spawn.launch.incarnation) == (None, 1)
+    assert it.status == "starting"
+    it.started(pid=42)
+    assert it.status == "starting"
+    it.heartbeat()
+    assert it.status == "running"
+
+
+def test_a_heartbeat_that_says_starting_does_not_make_it_ready() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.started()
+    it.heartbeat(ready=False)
+    assert it.status == "starting"
+    it.heartbeat()
+    assert it.status == "running"
+
+
+def test_an_executable_without_heartbeat_runs_as_soon_as_it_is_started() -> None:
+    it = VirtualInstance(spec=PLAIN)
+    it.target(run=True)
+    it.started()
+    assert it.status == "running"
+    assert it.wait(10_000.0) == []
+
+
+def test_the_same_target_again_changes_nothing() -> None:
+    it = VirtualInstance().running()
+    assert it.target(run=True) == []
+    assert it.status == "running"
+
+
+def test_not_ready_in_time_is_terminated_and_counts_as_a_failed_start() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.started()
+    assert signals(it.wait(30.0)) == ["SIGTERM"]
+    assert it.status == "stopping"
+    actions = it.gone(code=None, signal=15)
+    recorded = next(action.exit for action in actions if isinstance(action, RecordExit))
+    assert recorded.reason is ExitReason.START_TIMEOUT
+    assert "30 s" in recorded.message
+    assert any(isinstance(action, Spawn) for action in actions)
+
+
+def test_what_cannot_be_started_backs_off_with_the_launchers_words() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.feed(StartFailed(launch_id=it.launch_id, message="exec: no such file"))
+    it.feed(StartFailed(launch_id=it.launch_id, message="exec: no such file"))
+    assert it.status == "backoff"
+    assert "exec: no such file" in it.instance.reason
+    assert it.instance.last_exit is not None
+    assert it.instance.last_exit.reason is ExitReason.START_FAILED
+
+
+# ---------------------------------------------------------------- crashes
+
+
+def test_a_crash_is_restarted_at_once_with_the_slot_compared() -> None:
+    it = VirtualInstance().running()
+    fallen = it.launch_id
+    spawn = next(action for action in it.gone(code=None, signal=9) if isinstance(action, Spawn))
+    assert spawn.expected_launch_id == fallen
+    assert spawn.launch.launch_id != fallen
+    assert it.instance.restarts == 1
+    assert it.instance.last_exit is not None
+    assert (it.instance.last_exit.reason, it.instance.last_exit.signal) == (ExitReason.CRASH, 9)
+
+
+def test_nothing_is_restarted_before_the_tree_is_empty() -> None:
+    it = VirtualInstance().running()
+    assert [type(action) for action in it.exited()] == [RecordExit]
+    assert it.wait(100.0) == []
+
+
+def test_a_crash_loop_backs_off_and_ends_in_error_with_its_reason() -> None:
+    it = VirtualInstance(spec=replace(SPEC, restart=RestartPolicy(max_restarts=4)))
+    it.running()
+    seen = []
+    for _ in range(5):
+        it.gone(code=3)
+        seen.append(it.status)
+        it.wait(1.0 if it.status == "backoff" else 0.0)
+    assert seen == ["starting", "backoff", "backoff", "backoff", "error"]
+    assert "exited with code 3" in it.instance.reason
+    assert "max_restarts=4" in it.instance.reason
+    assert it.wait(10_000.0) == []
+
+
+def test_a_start_command_forgives_what_went_wrong_before() -> None:
+    it = VirtualInstance(spec=replace(SPEC, restart=RestartPolicy(max_restarts=0)))
+    it.running()
+    it.gone()
+    assert it.status == "error"
+    assert it.target(run=True) == []
+    assert any(isinstance(action, Spawn) for action in it.target(run=True, start_serial=1))
+    assert it.instance.history.restarted_at == ()
+
+
+def test_a_start_command_ends_the_wait_of_a_backoff() -> None:
+    it = VirtualInstance().running()
+    it.gone()
+    it.gone()
+    assert it.status == "backoff"
+    assert any(isinstance(action, Spawn) for action in it.target(run=True, start_serial=1))
+
+
+def test_exit_0_under_on_failure_stays_stopped() -> None:
+    it = VirtualInstance(spec=replace(SPEC, restart=RestartPolicy(policy=RestartMode.ON_FAILURE)))
+    it.running()
+    it.gone(code=0)
+    assert it.status == "stopped"
+    assert "on-failure" in it.instance.reason
+    assert it.target(run=True) == []
+    assert it.wait(10_000.0) == []
+
+
+# ---------------------------------------------------------------- silence
+
+
+def test_silence_makes_it_inactive_then_the_watchdog_kills_and_restarts_it() -> None:
+    it = VirtualInstance(spec=replace(SPEC, heartbeat=HeartbeatPolicy(interval_s=5.0, timeout_s=60.0)))
+    it.running()
+    it.wait(59.9)
+    assert it.status == "running"
+    it.wait(0.2)
+    assert it.status == "inactive"
+    assert "60 s" in it.instance.reason
+    assert signals(it.wait(5.0)) == ["SIGKILL"]
+    actions = it.gone(code=None, signal=9)
+    recorded = next(action.exit for action in actions if isinstance(action, RecordExit))
+    assert recorded.reason is ExitReason.WATCHDOG
+    assert it.status == "starting"
+
+
+def test_a_heartbeat_brings_an_inactive_instance_back() -> None:
+    it = VirtualInstance().running()
+    it.wait(61.0)
+    assert it.status == "inactive"
+    it.heartbeat()
+    assert it.status == "running"
+    assert it.wait(59.0) == []
+
+
+def test_on_inactive_mark_kills_nobody() -> None:
+    it = VirtualInstance(spec=replace(SPEC, heartbeat=HeartbeatPolicy(on_inactive=OnInactive.MARK)))
+    it.running()
+    assert it.wait(10_000.0) == []
+    assert it.status == "inactive"
+
+
+def test_time_without_the_bus_does_not_count_as_silence() -> None:
+    it = VirtualInstance().running()
+    it.observing_since = None
+    assert it.wait(10_000.0) == []
+    assert it.status == "running"
+    it.observing_since = it.now
+    it.wait(59.0)
+    assert it.status == "running"
+    it.wait(2.0)
+    assert it.status == "inactive"
+
+
+def test_time_without_the_bus_does_not_count_towards_the_start_timeout() -> None:
+    it = VirtualInstance(observing_since=None)
+    it.target(run=True)
+    it.started()
+    it.wait(10_000.0)
+    it.observing_since = it.now
+    it.wait(29.0)
+    assert it.status == "starting"
+
+
+# ---------------------------------------------------------------- stopping
+
+
+def test_a_stop_drains_then_terminates_then_kills_each_in_its_time() -> None:
+    it = VirtualInstance(spec=replace(SPEC, stop=StopPolicy(signal="SIGINT", timeout_s=5.0, drain_timeout_s=10.0)))
+    it.running()
+    (drain,) = it.target(run=False)
+    assert isinstance(drain, Drain)
+    assert drain.timeout_s == 10.0
+    assert it.status == "stopping"
+    assert signals(it.wait(10.0)) == ["SIGINT"]
+    assert it.wait(4.9) == []
+    assert signals(it.wait(0.2)) == ["SIGKILL"]
+    it.gone(code=None, signal=9)
+    assert it.status == "stopped"
+    assert it.instance.last_exit is not None
+    assert it.instance.last_exit.reason is ExitReason.REQUESTED
+
+
+def test_an_answered_drain_goes_on_to_the_signal_at_once() -> None:
+    it = VirtualInstance().running()
+    it.target(run=False)
+    assert signals(it.drained()) == ["SIGTERM"]
+
+
+def test_a_kill_that_does_not_work_is_repeated_but_not_in_a_tight_loop() -> None:
+    it = VirtualInstance(spec=replace(PLAIN, stop=StopPolicy(timeout_s=0.0)))
+    it.target(run=True)
+    it.started()
+    assert signals(it.target(run=False)) == ["SIGTERM"]
+    assert signals(it.wait(3.0)) == ["SIGKILL"] * 4
+
+
+def test_a_plain_executable_is_signalled_without_a_drain() -> None:
+    it = VirtualInstance(spec=PLAIN)
+    it.target(run=True)
+    it.started()
+    assert signals(it.target(run=False)) == ["SIGTERM"]
+
+
+def test_stopped_is_reported_only_when_the_tree_is_empty() -> None:
+    it = VirtualInstance().running()
+    it.target(run=False)
+    it.exited(code=0)
+    assert it.status == "stopping"
+    it.feed(Emptied(launch_id=it.launch_id))
+    assert it.status == "stopped"
+
+
+def test_a_stop_asked_for_before_there_is_a_process_reaches_it_once_there_is() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    assert it.target(run=False) == []
+    assert signals(it.started()) == ["SIGTERM"]
+
+
+def test_a_stop_during_backoff_is_immediate() -> None:
+    it = VirtualInstance().running()
+    it.gone()
+    it.gone()
+    assert it.status == "backoff"
+    it.target(run=False)
+    assert it.status == "stopped"
+    assert it.wait(1000.0) == []
+
+
+def test_a_start_during_a_stop_runs_again_once_it_is_down() -> None:
+    it = VirtualInstance().running()
+    it.target(run=False)
+    it.target(run=True, start_serial=1)
+    assert it.status == "stopping"
+    assert any(isinstance(action, Spawn) for action in it.gone(code=0))
+
+
+def test_a_restart_command_gives_a_new_incarnation_and_is_no_failure() -> None:
+    it = VirtualInstance(spec=replace(SPEC, restart=RestartPolicy(policy=RestartMode.NEVER)))
+    it.running()
+    it.target(run=True, restart_serial=1)
+    assert it.status == "stopping"
+    actions = it.gone(code=0)
+    spawn = next(action for action in actions if isinstance(action, Spawn))
+    assert (spawn.launch.incarnation, spawn.launch.restart_serial) == (2, 1)
+    assert it.instance.restarts == 0
+
+
+def test_hurry_kills_what_is_stopping_and_nothing_else() -> None:
+    it = VirtualInstance().running()
+    assert it.feed(Hurry()) == []
+    it.target(run=False)
+    assert signals(it.feed(Hurry())) == ["SIGKILL"]
+
+
+# ---------------------------------------------------------------- late and foreign news
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        HeartbeatSeen(launch_id="of-yesterday"),
+        Emptied(launch_id="of-yesterday"),
+        Drained(launch_id="of-yesterday"),
+        StartFailed(launch_id="of-yesterday", message="?"),
+    ],
+)
+def test_news_of_another_launch_change_nothing(news: supervision.Occurrence) -> None:
+    it = VirtualInstance().running()
+    before = it.instance
+    assert it.feed(news) == []
+    assert it.instance == before
+
+
+def test_an_exit_of_an_earlier_launch_is_recorded_and_decides_nothing() -> None:
+    it = VirtualInstance().running()
+    (record,) = it.feed(Exited(exit=process_exit("of-yesterday", code=7)))
+    assert isinstance(record, RecordExit)
+    assert record.exit.code == 7
+    assert it.status == "running"
+
+
+def test_an_exit_told_twice_is_recorded_alike_and_decided_once() -> None:
+    it = VirtualInstance().running()
+    ended = process_exit(it.launch_id, code=7)
+    first, second = it.feed(Exited(exit=ended)), it.feed(Exited(exit=ended))
+    assert first == second
+
+
+def test_a_timer_that_fires_too_early_changes_nothing() -> None:
+    it = VirtualInstance().running()
+    before = it.instance
+    assert it.feed(TimerDue()) == []
+    assert it.instance == before
+
+
+# ---------------------------------------------------------------- taken over
+
+
+@pytest.mark.parametrize("rungs", [0, 1, 2])
+def test_a_new_manager_repeats_the_present_rung_of_the_ladder(rungs: int) -> None:
+    it = VirtualInstance(spec=replace(SPEC, stop=StopPolicy(timeout_s=5.0, drain_timeout_s=5.0))).running()
+    it.target(run=False)
+    for _ in range(rungs):
+        it.wait(5.0)
+    (again,) = supervision.resume(it.instance)
+    expected = [Drain, Signal, Signal][rungs]
+    assert isinstance(again, expected)
+    assert signals([again]) == [[], ["SIGTERM"], ["SIGKILL"]][rungs]
+
+
+OCCURRENCES = st.sampled_from(
+    ["run", "stop", "start", "restart", "started", "start_failed", "heartbeat", "drained", "exited", "empty", "wait"]
+)
+
+
+def _happen(it: VirtualInstance, what: str) -> None:
+    target, launch = it.instance.target, it.instance.launch
+    match what:
+        case "run" | "stop":
+            it.target(run=what == "run")
+        case "start":
+            it.target(run=True, start_serial=target.start_serial + 1)
+        case "restart":
+            it.target(run=True, restart_serial=target.restart_serial + 1, start_serial=target.start_serial + 1)
+        case "wait":
+            it.wait(7.0)
+    if launch is None:
+        return
+    alive = launch.pid is not None and launch.exit is None
+    match what:
+        case "started" if launch.pid is None:
+            it.started()
+        case "start_failed" if launch.pid is None:
+            it.feed(StartFailed(launch_id=launch.launch_id, message="?"))
+        case "heartbeat" if alive:
+            it.heartbeat()
+        case "drained" if alive:
+            it.drained()
+        case "exited" if alive:
+            it.exited()
+        case "empty" if launch.exit is not None:
+            it.feed(Emptied(launch_id=launch.launch_id))
+
+
+@settings(max_examples=300)
+@given(st.lists(OCCURRENCES, max_size=40))
+def test_whatever_happens_there_is_one_process_at_most_and_a_way_on(story: list[str]) -> None:
+    it = VirtualInstance()
+    live: set[str] = set()
+    for what in story:
+        before = it.instance.launch
+        it.actions.clear()
+        _happen(it, what)
+        for action in it.actions:
+            if isinstance(action, Spawn):
+                assert before is None or before.exit is not None or what == "start_failed"
+        live = {it.launch_id} if it.instance.launch is not None else set()
+        assert len(live) <= 1
+        assert (it.instance.launch is not None) == (it.status in {"starting", "running", "inactive", "stopping"})
+        assert (it.instance.start_at is not None) == (it.status == "backoff")
+        assert INSTANCE.decode(INSTANCE.encode(it.instance)) == it.instance
+    # Told to stop, with processes that die of SIGKILL, it always comes to rest.
+    it.target(run=False)
+    for _ in range(10):
+        if it.instance.launch is None:
+            break
+        if it.instance.launch.pid is None:
+            it.started()
+        it.wait(20.0)
+        if it.instance.launch.exit is None:
+            it.exited(code=None, signal=9)
+        it.feed(Emptied(launch_id=it.launch_id))
+    assert it.instance.status is InstanceStatus.STOPPED
+    assert it.instance.settled
