@@ -12,15 +12,15 @@ from nats.aio.client import Client
 
 from agent_manager.adapters.launch_recipe import LaunchRecipe
 from agent_manager.adapters.launcher_client import LauncherClient
-from agent_manager.adapters.logs import LogFiles
+from agent_manager.adapters.logs import LogDirectory
 from agent_manager.adapters.nats.agent_channel import NatsAgentChannel
 from agent_manager.adapters.nats.connection import BusConnection
 from agent_manager.adapters.nats.credentials import LaunchIdentities
 from agent_manager.adapters.nats.embedded import NatsFiles
 from agent_manager.adapters.nats.feed import Feed
 from agent_manager.adapters.nats.keyring import load_or_create_keyring
-from agent_manager.adapters.packages.folder_source import FolderSource
-from agent_manager.adapters.processes import PsutilInspector
+from agent_manager.adapters.packages.folder_source import FolderPackageSource
+from agent_manager.adapters.processes import PsutilProcessInspector
 from agent_manager.adapters.sql.sqlite import SqliteStore
 from agent_manager.adapters.system import SystemChance, SystemClock
 from agent_manager.protocol import subjects
@@ -68,7 +68,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
     """Build everything. Connects to nothing yet; requests and actions will be tasks of `tasks`."""
     clock, chance = SystemClock(), SystemChance()
     files = NatsFiles(data_dir=settings.data_dir)
-    log_dir = settings.data_dir / "logs" / "agents"
+    output = LogDirectory(settings.data_dir / "logs" / "agents")
     late = _Bus()
     launcher = LauncherClient(
         settings.launcher_fd,
@@ -76,7 +76,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
             node_id=settings.node_id,
             nats_url=settings.nats_url,
             python=sys.executable,
-            log_dir=str(log_dir),
+            output_stem=output.stem,
             inherited=environment,
         ),
     )
@@ -110,8 +110,8 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
         store=store,
         supervisor=supervisor,
         counters=counters,
-        inspector=PsutilInspector(),
-        logs=LogFiles(log_dir),
+        inspector=PsutilProcessInspector(),
+        logs=output,
         clock=clock,
         node=NodeIdentity(
             node_id=settings.node_id,
@@ -140,7 +140,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
         on_down=eyesight.closed,
     )
     discovery = Discovery(
-        source=FolderSource(settings.packages_dir, fallback_interval_s=settings.discovery_interval_s),
+        source=FolderPackageSource(settings.packages_dir, interval_s=settings.discovery_interval_s),
         store=store,
         announcer=feed,
         reconciler=reconciler,

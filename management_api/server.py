@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -32,6 +33,10 @@ class ApiServer(uvicorn.Server):
             )
         )
         self._manager = manager
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop. uvicorn would then die of the same signal once more, which looks like a crash to a supervisor."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, answer who waits, close."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +28,16 @@ class ProcessStart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchRecipe:
-    """What is the same for every launch of this node. `inherited` is the environment the manager was started with."""
+    """What is the same for every launch of this node.
+
+    `inherited` is the environment the manager was started with; `output_stem` gives the path of an instance's output
+    files without `.out.log` and `.err.log`.
+    """
 
     node_id: str
     nats_url: str
     python: str
-    log_dir: str
+    output_stem: Callable[[str], str]
     inherited: Mapping[str, str]
 
     def prepare(self, instance: Instance, launch: Launch, credentials: str) -> ProcessStart:
@@ -50,7 +54,7 @@ class LaunchRecipe:
                 **self._identity(instance, launch, credentials),
             },
             working_directory=spec.working_directory,
-            output={stream: str(Path(self.log_dir) / f"{instance.id}.{stream}.log") for stream in ("out", "err")},
+            output={stream: f"{self.output_stem(instance.id)}.{stream}.log" for stream in ("out", "err")},
             logs=spec.logs,
         )
 

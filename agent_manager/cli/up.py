@@ -138,7 +138,7 @@ def _service_table(
         "MANAGEMENT_API_PORT": str(port),
         "MANAGEMENT_API_NATS_URL": nats.url,
         "MANAGEMENT_API_NATS_CREDS": str(nats.files.api_credentials),
-        "MANAGEMENT_API_LOG_LEVEL": options.log_level,
+        "MANAGEMENT_API_LOG_LEVEL": options.log_level.lower(),
     }
     listens = {"kind": "tcp", "host": options.host}
     controls = {"kind": "controller", "hang_timeout_s": 15.0, "start_timeout_s": 60.0}

@@ -100,6 +100,13 @@ class EventLoop:
         """End `run` after this round."""
         self._running = False
 
+    def close(self) -> None:
+        """Free its descriptors. No signal calls back any more."""
+        signal.set_wakeup_fd(-1)
+        self._epoll.close()
+        os.close(self._wakeup)
+        os.close(self._wakeup_writer)
+
     def _timeout_s(self) -> float | None:
         while self._timers and self._timers[0][2].cancelled:
             heapq.heappop(self._timers)

@@ -2,11 +2,10 @@
 
 import math
 import os
+import reprlib
 import signal
 from collections.abc import Callable
 from typing import Any, TypeVar
-
-_VALUE_SHOWN = 80
 
 T = TypeVar("T")
 
@@ -150,5 +149,5 @@ def _array(value: object) -> list[object]:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _VALUE_SHOWN else f"{shown[:_VALUE_SHOWN]}…"
+    """A value of any size and depth, in a few words."""
+    return reprlib.repr(value)

@@ -70,6 +70,7 @@ class Launcher:
         self._pump.start()
         self._services.start()
         self._loop.run()
+        self._loop.close()
         state_file.remove(self._table.state_file)
         return self._in_order
 

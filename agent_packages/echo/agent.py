@@ -1,12 +1,10 @@
-from typing import Any
-
 from agent_manager.sdk import Agent
 
 agent = Agent()
 
 
 @agent.command("echo")
-async def echo(params: dict[str, Any]) -> dict[str, Any]:
+async def echo(params: dict[str, object]) -> dict[str, object]:
     return params
 
 

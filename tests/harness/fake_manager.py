@@ -105,21 +105,18 @@ async def answering(connection: Client) -> AsyncIterator[FakeManager]:
     yield manager
 
 
-def _encoded(name: str, request: Request, answer: Message) -> bytes:
-    refused = isinstance(answer, ErrorBody)
-    return (
-        Response(
-            id=request.id,
-            status="error" if refused else "success",
-            command=name,
-            agent_id=request.agent_id,
-            result=None if refused else answer.model_dump(mode="json"),
-            error=answer if isinstance(answer, ErrorBody) else None,
-            timestamp=datetime.now(UTC),
-        )
-        .model_dump_json()
-        .encode()
+def _encoded(name: str, request: Request, answer: Message | ErrorBody) -> bytes:
+    error = answer if isinstance(answer, ErrorBody) else None
+    response = Response(
+        id=request.id,
+        status="success" if error is None else "error",
+        command=name,
+        agent_id=request.agent_id,
+        result=answer.model_dump(mode="json") if error is None else None,
+        error=error,
+        timestamp=datetime.now(UTC),
     )
+    return response.model_dump_json().encode()
 
 
 # ---------------------------------------------------------------- plausible values

@@ -193,7 +193,7 @@ class RunningLauncher:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get("AGENT_MANAGER_INSTALLATION") == self.table["installation"]
+            return bool(process.environ().get("AGENT_MANAGER_INSTALLATION") == self.table["installation"])
         except (psutil.Error, OSError):
             return False
 

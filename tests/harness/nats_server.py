@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import nats
-from nats.aio.client import Client
+from nats.aio.client import Client, RawCredentials
 
 from agent_manager.adapters.nats.credentials import LaunchIdentities
 from agent_manager.adapters.nats.embedded import EmbeddedNats, free_port, prepare
@@ -84,8 +84,8 @@ class NatsHarness:
         path = self.identities.issue(agent_id, instance_id, launch_id)
         return await self.connect(Path(path), subjects.inbox_prefix(instance_id, launch_id), **options)
 
-    async def connect(self, credentials: Path, inbox_prefix: str, **options: Any) -> Client:
-        """A connection with any credentials file; `options` go to `nats.connect`."""
+    async def connect(self, credentials: Path | RawCredentials, inbox_prefix: str, **options: Any) -> Client:
+        """A connection with any credentials, or the path of their file; `options` go to `nats.connect`."""
 
         async def note(error: Exception) -> None:
             self.errors.append(error)
@@ -93,7 +93,7 @@ class NatsHarness:
         connection = await nats.connect(
             **{
                 "servers": self.url,
-                "user_credentials": str(credentials),
+                "user_credentials": credentials,
                 "inbox_prefix": inbox_prefix,
                 "error_cb": note,
                 "max_reconnect_attempts": -1,

@@ -6,6 +6,7 @@ write once it is on disk. Configuration: https://docs.nats.io/running-a-nats-ser
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import socket
@@ -35,8 +36,8 @@ class ServerMissingError(UnavailableError):
     retryable = False
 
 
-class PortTakenError(ConflictError):
-    """Another program listens where the server was told to."""
+class ListenError(ConflictError):
+    """The server cannot listen where it was told to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,7 @@ class EmbeddedNats:
 def prepare(*, data_dir: Path, host: str, port: int, now: float) -> EmbeddedNats:
     """Make or read the keys, give manager, API and services new credentials, and write the server's configuration.
 
-    Starts nothing. `now` is Unix seconds. Raises ServerMissingError, PortTakenError, KeyringError, and OSError when
+    Starts nothing. `now` is Unix seconds. Raises ServerMissingError, ListenError, KeyringError, and OSError when
     `data_dir` cannot be written.
     """
     program = find_server()
@@ -144,15 +145,18 @@ def free_port(host: str) -> int:
         return port
 
 
-def check_port_free(host: str, port: int) -> None:
-    """Raises PortTakenError naming the flag when the server could not listen there."""
+def check_port_free(
+    host: str, port: int, *, listener: str = "the embedded NATS server", flag: str = "--nats-port"
+) -> None:
+    """Do nothing when `listener` could listen there; otherwise raise ListenError naming it, the reason and `flag`."""
     try:
         with _listening_socket(host) as probe:
             probe.bind((host, port))
-    except OSError as error:
-        raise PortTakenError(
-            f"the embedded NATS server cannot listen on {_bracketed(host)}:{port}: {error.strerror or error}. "
-            "Stop the program that does, or choose another port with --nats-port"
+    except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "another program does. Stop it, or" if taken else f"{error}. Check the address, and"
+        raise ListenError(
+            f"{listener} cannot listen on {_bracketed(host)}:{port}: {reason} choose another port with {flag}"
         ) from error
 
 

@@ -117,5 +117,5 @@ def _file(directory: Path, name: str) -> Path:
 def _unusable(path: Path, reason: str) -> KeyringError:
     return KeyringError(
         f"the key file {path} cannot be used: {reason}. Restore it from a backup; or remove {path.parent} to begin "
-        "with new keys, after which credentials issued so far are worthless and what JetStream has stored is out of reach"
+        "with new keys, which makes credentials issued so far worthless and puts what JetStream has stored out of reach"
     )

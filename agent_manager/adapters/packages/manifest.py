@@ -1,7 +1,7 @@
 """The keys of `agent.yaml`: their types, bounds and defaults. `docs/manifest.md` is written for its authors.
 
-Defaults are those of `domain.specification`. Bounds keep out what can only be a slip (a timeout of a year, a thousand times too
-many restarts), not what is merely unusual.
+Defaults are those of `domain.specification`. Bounds keep out what can only be a slip (a timeout of a year, a million
+restarts), not what is merely unusual.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agent_manager.domain.specification import (
 )
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
-"""What programs take as a request to end: SIGWINCH is Apache httpd's graceful stop. SIGKILL is the ladder's last rung anyway."""
+"""What programs take as a request to end; SIGWINCH is Apache httpd's graceful stop. SIGKILL is the last rung anyway."""
 
 NO_HEARTBEAT = "none"
 """The word that stands for the whole `heartbeat` section of a program that sends none."""
@@ -33,7 +33,13 @@ NO_HEARTBEAT = "none"
 SILENT_INTERVALS = 2
 """The least heartbeat timeout in intervals: one lost message must not be taken for death."""
 
-_RESTART, _READINESS, _HEARTBEAT, _STOP, _LOGS = RestartPolicy(), Readiness(), HeartbeatPolicy(), StopPolicy(), LogPolicy()
+_RESTART, _READINESS, _HEARTBEAT, _STOP, _LOGS = (
+    RestartPolicy(),
+    Readiness(),
+    HeartbeatPolicy(),
+    StopPolicy(),
+    LogPolicy(),
+)
 _SPEC = AgentSpec(name="", version="", directory="", working_directory="")
 _CAPABILITY = Capability(name="")
 
@@ -43,7 +49,9 @@ _SECONDS = "a number of seconds"
 Title = Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,128}", "a string of 1 to 128 characters on one line")]
 Version = Annotated[
     str,
-    matching(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}", 'a version of letters, digits and .+_-, such as "1.0.0" (quote a number)'),
+    matching(
+        r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}", 'a version of letters, digits and .+_-, such as "1.0.0" (quote a number)'
+    ),
 ]
 Token = Annotated[
     str, matching(r"[a-z0-9][a-z0-9_-]{0,62}", "a word of 1 to 63 lower-case letters, digits, underscores and hyphens")
@@ -103,7 +111,9 @@ class HeartbeatSection(Section):
     def _silence_is_longer_than_a_lost_message(self) -> HeartbeatSection:
         least_s = SILENT_INTERVALS * self.interval_s
         if self.timeout_s < least_s:
-            raise unmet(f"at least {SILENT_INTERVALS} × interval_s ({least_s:g})", field="timeout_s", value=self.timeout_s)
+            raise unmet(
+                f"at least {SILENT_INTERVALS} times interval_s ({least_s:g})", field="timeout_s", value=self.timeout_s
+            )
         return self
 
 
@@ -180,7 +190,7 @@ class Manifest(Section):
         return value
 
     def spec(self, *, folder_name: str, directory: str, working_directory: str, command: tuple[str, ...]) -> AgentSpec:
-        """The domain's value. `command` has its path made absolute; `directory` and `working_directory` are absolute."""
+        """The domain's value. `directory`, `working_directory` and the program of `command` are absolute already."""
         return AgentSpec(
             name=self.name or folder_name,
             version=self.version,

@@ -44,7 +44,7 @@ class Signature:
 
     @property
     def settled(self) -> bool:
-        """Whether another write would show: within a tick of the file system's clock two contents have one signature."""
+        """Whether another write would show: within a tick of the file system's clock two contents look the same."""
         return time.time_ns() - self.changed_ns > _SETTLED_NS
 
 
@@ -88,10 +88,13 @@ def parse_manifest(raw: bytes) -> Reading:
 
 
 def _bytes_of(path: Path) -> bytes | None:
-    """The content, one byte more than is allowed at most; None for a pipe, a device or a folder, which are never read."""
+    """The content, one byte more than is allowed at most; None for a pipe, a device or a folder: they are not read."""
     # Without O_NONBLOCK the open itself waits for a pipe's other end.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        return file.read(MAX_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)

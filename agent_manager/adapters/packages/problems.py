@@ -22,7 +22,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One thing wrong. `line` counts from 1 and is set where it is known better than from the path."""
+    """One thing wrong. `line` counts from 1 and is set where the text there is wrong rather than a value."""
 
     path: KeyPath
     message: str
@@ -31,12 +31,11 @@ class Problem:
     line: int | None = None
 
 
-def mismatch(path: KeyPath, value: Any, expected: str) -> Problem:
-    """The value at `path` is not what is `expected` (a noun phrase)."""
+def mismatch(path: KeyPath, seen: str, expected: str) -> Problem:
+    """What is `seen` at `path` is not what is `expected` (a noun phrase)."""
     if path[:1] == ("env",):
         # An environment variable may be a secret: what stands there is not repeated.
         return Problem(path=path, message=f"{dotted(path)} must be {expected}", expected=expected)
-    seen = shown(value)
     return Problem(path=path, message=f"{dotted(path)} must be {expected}, not {seen}", expected=expected, value=seen)
 
 
@@ -52,8 +51,12 @@ def dotted(path: KeyPath) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it could stand in the manifest, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """A value as it could stand in the manifest."""
+    return shortened(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def shortened(text: str) -> str:
+    """The text, cut where it is long."""
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
@@ -67,12 +70,14 @@ def as_faults(problems: Sequence[Problem], file: str, lines: Mapping[KeyPath, in
 
 
 def _first_of_each(problems: Iterable[Problem]) -> list[Problem]:
-    """Without what follows from another problem: those at or below a path already named."""
+    """Without what follows from another problem: values at or below a path already named."""
     kept: list[Problem] = []
     named: set[KeyPath] = set()
     for problem in problems:
         prefixes = {problem.path[:length] for length in range(1, len(problem.path) + 1)}
-        if named.isdisjoint(prefixes):
+        if problem.line is not None:
+            kept.append(problem)
+        elif named.isdisjoint(prefixes):
             kept.append(problem)
             named.add(problem.path)
     return kept
@@ -90,7 +95,7 @@ def _as_fault(problem: Problem, file: str, lines: Mapping[KeyPath, int]) -> Mani
 
 
 def printable(text: str) -> str:
-    """The text without half characters (lone surrogates, of file names or escapes), which no database and no bus takes."""
+    """The text without half characters (lone surrogates), which no database and no bus takes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

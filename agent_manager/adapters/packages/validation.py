@@ -29,7 +29,9 @@ def validate(data: Mapping[str, Any]) -> Manifest | tuple[Problem, ...]:
     return problems or manifest
 
 
-def sections(model: type[Section] = Manifest, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type[Section]]]:
+def sections(
+    model: type[Section] = Manifest, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[Section]]]:
     """Every section of the manifest with the keys that lead to it, list positions left out."""
     yield path, model
     for name, field in model.model_fields.items():
@@ -52,25 +54,26 @@ def _contradictions(data: Mapping[str, Any]) -> Iterator[Problem]:
         message = f"nothing says what to run: add {expected}"
         yield Problem(path=("entrypoint",), message=message, expected=expected)
     readiness = data.get("readiness")
-    if data.get("heartbeat") == NO_HEARTBEAT and isinstance(readiness, Mapping):
-        if readiness.get("mode") == ReadinessMode.HEARTBEAT:
-            expected = f"{ReadinessMode.IMMEDIATE} where heartbeat is {NO_HEARTBEAT}"
-            yield mismatch(("readiness", "mode"), ReadinessMode.HEARTBEAT.value, expected)
+    mode = readiness.get("mode") if isinstance(readiness, Mapping) else None
+    if data.get("heartbeat") == NO_HEARTBEAT and mode == ReadinessMode.HEARTBEAT:
+        yield mismatch(
+            ("readiness", "mode"), shown(mode), f"{ReadinessMode.IMMEDIATE} where heartbeat is {NO_HEARTBEAT}"
+        )
 
 
 def _problem(detail: ErrorDetails) -> Problem:
     path: KeyPath = tuple(detail["loc"])
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if path[-1:] == ("[key]",):
-        return mismatch(path[:-1], path[-2], f"{context['expected']} as a key")
+        return mismatch(path[:-1], shown(path[-2]), f"{context['expected']} as a key")
     if kind == EXPECTATION:
         below = (context["field"],) if "field" in context else ()
-        return mismatch((*path, *below), context.get("value", value), context["expected"])
+        return mismatch((*path, *below), shown(context.get("value", value)), context["expected"])
     if kind == "extra_forbidden":
         return _unknown_key(path)
     if kind == "missing":
         return Problem(path=path, message=f"{dotted(path)} is required: add it", expected=f"{path[-1]} with a value")
-    return mismatch(path, value, "a mapping of keys to values")
+    return mismatch(path, shown(value), "a mapping of keys to values")
 
 
 def _unknown_key(path: KeyPath) -> Problem:
@@ -79,4 +82,6 @@ def _unknown_key(path: KeyPath) -> Problem:
     near = difflib.get_close_matches(key.lower(), known, n=1) if len(key) <= _LONGEST_KEY else []
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     message = f"{dotted(path)} is not a known key: {hint}"
-    return Problem(path=path, message=message, expected=near[0] if near else f"one of {', '.join(known)}", value=shown(key))
+    return Problem(
+        path=path, message=message, expected=near[0] if near else f"one of {', '.join(known)}", value=shown(key)
+    )

@@ -1,8 +1,9 @@
 """YAML text to plain data, with the line of every key, bounded in size, and without YAML 1.1's surprises.
 
-Scalars are resolved by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): only `true` and `false` are
-truth values (`yes`, `no`, `on`, `off` are strings), dates and `12:30` are strings. The node tree is converted here instead of
-by PyYAML's constructors, so that tags create nothing, duplicate keys are found and aliases cannot multiply without end.
+Scalars are resolved by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): only `true` and
+`false` are truth values (`yes`, `no`, `on`, `off` are strings), dates and `12:30` are strings. The node tree is
+converted here instead of by PyYAML's constructors, so that tags create nothing, duplicate keys are found and aliases
+cannot multiply without end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from agent_manager.adapters.packages.problems import KeyPath, Problem, dotted, mismatch, shown
+from agent_manager.adapters.packages.problems import KeyPath, Problem, dotted, mismatch, shortened, shown
 
 MAX_NODES = 20_000
 """Values in one document, those behind aliases counted wherever they are used."""
@@ -25,6 +26,7 @@ MAX_DEPTH = 32
 
 _TAG = "tag:yaml.org,2002:"
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+_KEEPABLE = "text without NUL and without half characters"
 _JSON_INTEGERS = range(-(2**63), 2**63)
 
 
@@ -46,7 +48,7 @@ class _RefusedError(Exception):
 
 
 def read_document(text: str) -> Document | Problem:
-    """Read one YAML document whose top level is a mapping; a Problem when there is nothing to go on with. Never raises."""
+    """Read one YAML document whose top level is a mapping; a Problem when there is nothing to go on with."""
     try:
         node = _compose(text)
         if not isinstance(node, yaml.MappingNode):
@@ -172,19 +174,19 @@ class _Conversion:
         return data
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
-        line = node.start_mark.line + 1
-        if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}str" or _UNKEEPABLE.search(node.value):
-            seen = shown(node.value) if isinstance(node, yaml.ScalarNode) else "a list or mapping"
-            message = f"a key of {dotted(path) or 'the manifest'} must be a string, not {seen}: put it in quotes"
-            # A position no key can have: keys that are none do not hide each other.
-            at = (*path, f"line {line}")
-            self.problems.append(Problem(path=at, message=message, expected="a string", value=seen, line=line))
-            return None
-        if node.value == "<<":
-            message = f"merge keys (<<) are not supported in {dotted(path) or 'the manifest'}: write the keys out"
-            self.problems.append(Problem(path=(*path, "<<"), message=message, expected="plain keys", line=line))
-            return None
-        return str(node.value)
+        expected = None
+        if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}str":
+            expected = "a string (put numbers, true and false in quotes)"
+        elif _UNKEEPABLE.search(node.value):
+            expected = _KEEPABLE
+        elif node.value == "<<":
+            expected = "written out (merge keys are not supported)"
+        if expected is None:
+            return str(node.value)
+        seen, line = _seen(node), node.start_mark.line + 1
+        message = f"a key of {dotted(path) or 'the manifest'} must be {expected}, not {seen}"
+        self.problems.append(Problem(path=path, message=message, expected=expected, value=seen, line=line))
+        return None
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         construct = _SCALARS.get(node.tag)
@@ -193,16 +195,24 @@ class _Conversion:
         try:
             return construct(node.value)
         except ValueError as error:
-            self.problems.append(mismatch(path, node.value, str(error)))
+            self.problems.append(mismatch(path, _seen(node), str(error)))
             return None
 
     def _tagged(self, node: yaml.Node, path: KeyPath) -> None:
-        self.problems.append(mismatch(path, node.tag, "a plain value without a tag"))
+        tag = shortened(node.tag.replace(_TAG, "!!"))
+        self.problems.append(mismatch(path, tag, "a plain value without a tag"))
+
+
+def _seen(node: yaml.Node) -> str:
+    """A scalar as it stands in the text, quoted where it is quoted."""
+    if not isinstance(node, yaml.ScalarNode):
+        return "a list or mapping"
+    return shortened(node.value) if node.style is None else shown(node.value)
 
 
 def _string(text: str) -> str:
     if _UNKEEPABLE.search(text):
-        raise ValueError("text without NUL and without half characters")
+        raise ValueError(_KEEPABLE)
     return text
 
 

@@ -12,6 +12,9 @@ from agent_manager.cli.ctl.api import Api, understood
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
 from agent_manager.protocol.messages import EventMessage
 
+_WHO_WIDTH = 16
+_WHAT_WIDTH = 10
+
 
 async def follow_events(api: Api, agent_id: str | None, *, as_json: bool) -> ExitCode:
     """Print each event. Raises AgentctlError when the API ends the stream; it does not end by itself."""
@@ -40,12 +43,16 @@ async def event_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 def _line(event: EventMessage) -> Text:
-    who = event.instance_id or event.agent_id
+    who = terminal.text(event.instance_id or event.agent_id, "bold")
+    what = terminal.status(event.type)
+    # No table, which would have to know the longest in advance: what usually fits is aligned.
+    who.pad_right(max(0, _WHO_WIDTH - len(who)))
+    what.pad_right(max(0, _WHAT_WIDTH - len(what)))
     return Text("  ").join(
         (
             terminal.text(terminal.moment(event.at), "dim"),
-            terminal.text(f"{who:<16}", "bold"),
-            terminal.status(event.type),
+            who,
+            what,
             terminal.text(event.message.replace("\n", " ")),
         )
     )

@@ -19,5 +19,7 @@ async def nats(tmp_path: Path) -> AsyncIterator[NatsHarness]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where an agent's script and log go."""
-    return tmp_path / "agent"
+    """Where an agent's script and log go, and its working directory."""
+    path = tmp_path / "agent"
+    path.mkdir()
+    return path

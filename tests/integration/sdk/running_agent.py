@@ -21,6 +21,7 @@ from agent_manager.protocol.messages import MetricsReport, Response, StatusRepor
 from tests.harness.nats_server import NODE_ID, NatsHarness
 from tests.harness.waiting import eventually
 
+REPOSITORY = Path(__file__).parents[3]
 AGENT_ID = "worker"
 
 
@@ -110,14 +111,16 @@ def launch_environment(nats: NatsHarness, *, agent_id: str = AGENT_ID, ordinal: 
     }
 
 
-def start_process(script: Path, variables: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """The script with `variables` in its environment, in its own folder, writing to `log`."""
+def start_process(source: str, variables: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """An agent made of `source` in the folder of `log`, with `variables` in its environment, writing to `log`."""
+    script = log.with_suffix(".py")
+    script.write_text(source)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AGENT_", "NATS_"))}
     with log.open("wb") as output:
         return subprocess.Popen(
             [sys.executable, str(script)],
             cwd=script.parent,
-            env={**inherited, "PYTHONPATH": str(Path.cwd()), **variables},
+            env={**inherited, "PYTHONPATH": str(REPOSITORY), **variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -134,17 +137,15 @@ async def running_agent(
     agent_id: str = AGENT_ID,
     ordinal: int = 0,
     until: str | None = "running",
-    **variables: str,
+    variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RunningAgent]:
-    """An agent made of `source`, entered when it reports the status `until`; killed with the block if it still lives."""
-    folder.mkdir(exist_ok=True)
-    script, log = folder / f"agent_{ordinal}.py", folder / f"agent_{ordinal}.log"
-    script.write_text(source)
+    """An agent made of `source`, entered when it reports the status `until`; killed with the block."""
+    log = folder / f"agent_{ordinal}.log"
     manager = await nats.connect_as_manager()
     agent = RunningAgent(manager, log, agent_id=agent_id, ordinal=ordinal)
     await agent.listen()
-    environ = {**launch_environment(nats, agent_id=agent_id, ordinal=ordinal), **variables}
-    agent.process = start_process(script, environ, log)
+    environ = {**launch_environment(nats, agent_id=agent_id, ordinal=ordinal), **(variables or {})}
+    agent.process = start_process(source, environ, log)
     try:
         if until is not None:
             await agent.reports(until)

@@ -16,7 +16,7 @@ from tests.harness.nats_server import NatsHarness
 from tests.harness.waiting import eventually
 from tests.integration.sdk.running_agent import RunningAgent, envelope, running_agent
 
-AGENT = '''
+AGENT = """
 import asyncio
 import threading
 from pathlib import Path
@@ -86,9 +86,9 @@ async def greeting(params):
 
 
 agent.run()
-'''
+"""
 
-HEALTHY = '''
+HEALTHY = """
 import asyncio
 from agent_manager.sdk import Agent
 
@@ -103,7 +103,7 @@ async def count(params):
     return calls
 
 agent.run()
-'''
+"""
 
 
 @pytest.fixture

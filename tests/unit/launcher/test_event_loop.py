@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,8 @@ def loop() -> Iterator[EventLoop]:
 
 def test_timers_run_in_the_order_they_are_due(loop: EventLoop) -> None:
     order: list[str] = []
-    loop.call_later(0.02, lambda: (order.append("second"), loop.stop())[0])
+    loop.call_later(0.03, loop.stop)
+    loop.call_later(0.02, lambda: order.append("second"))
     loop.call_later(0.01, lambda: order.append("first"))
     loop.call_later(0.0, lambda: order.append("never")).cancel()
     loop.run()
@@ -57,7 +59,7 @@ def test_a_descriptor_closed_in_the_same_round_is_not_called(loop: EventLoop) ->
 
     for index, (reader, writer) in enumerate(pipes):
         os.write(writer, b"x")
-        loop.watch(reader, lambda index=index: close_both(index))
+        loop.watch(reader, partial(close_both, index))
     loop.run()
     assert len(called) == 1
 

@@ -65,7 +65,7 @@ def test_what_is_lost_is_told_once_writing_works_again(tmp_path: Path) -> None:
     obstacle.unlink()
     file.write(b"here again\n")
     file.close()
-    assert (obstacle / "a.log").read_text() == "\n[log pump: 8 bytes of output lost: Not a directory]\nhere again\n"
+    assert (obstacle / "a.log").read_text() == "\n[log pump: 8 bytes of output lost: File exists]\nhere again\n"
 
 
 def test_a_loss_at_the_end_is_told_when_the_file_is_closed(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ def _set(*path: str | int, value: object) -> Callable[[dict[str, Any]], None]:
         (_set("services", 0, "ready", "host", value="localhost"), "host: 'localhost': expected a numeric IP address"),
         (_set("services", 0, "ready", "port", value=65536), "port: 65536: expected a port number"),
         (_set("services", 1, "name", value="nats"), "'nats' is there more than once"),
-        (_set("services", 1, "ready", "start_timeout_s", value=float("nan")), "start_timeout_s: nan: expected a number"),
+        (
+            _set("services", 1, "ready", "start_timeout_s", value=float("nan")),
+            "start_timeout_s: nan: expected a number",
+        ),
         (_set("state_file", "pids", value=["api"]), "state_file.pids: 'api': expected the name of a service"),
     ],
 )
@@ -85,7 +88,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 def test_only_one_service_can_be_the_controller(tmp_path: Path) -> None:
     table = _table(tmp_path)
     table["services"][0]["ready"] = table["services"][1]["ready"]
-    with pytest.raises(TableError, match="'nats', 'manager'.* expected at most one"):
+    with pytest.raises(TableError, match=r"'nats', 'manager'.* expected at most one"):
         load(_write(tmp_path, json.dumps(table)))
 
 

@@ -7,9 +7,7 @@ from agent_manager.launcher.slots import EXITS_KEPT, RequestError, Slot, SlotSta
 
 
 def _exit(launch_id: str) -> ExitRecord:
-    ended = Exit(
-        pid=7, code=1, signal=None, core_dumped=False, max_rss_kb=1, user_s=0.1, system_s=0.2, ended_at=2.0
-    )
+    ended = Exit(pid=7, code=1, signal=None, core_dumped=False, max_rss_kb=1, user_s=0.1, system_s=0.2, ended_at=2.0)
     return ExitRecord(slot="a_0", launch_id=launch_id, started_at=1.0, exit=ended)
 
 

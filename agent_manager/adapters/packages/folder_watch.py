@@ -1,0 +1,148 @@
+"""Noticing changes in folders through the kernel, with an interval for what it does not tell.
+
+Each folder is watched on its own, not recursively: a recursive watch follows symbolic links, so one package with a link
+to a large tree would hold up the event loop for seconds and use up the kernel's watches for everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import structlog
+from watchfiles import Change, awatch
+
+from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
+
+DEBOUNCE_MS = 150
+"""Changes that come within this time of each other are one."""
+
+LOOK_S = 0.25
+"""How often it is checked that the watched folders are still the right ones."""
+
+_STEP_MS = 50
+_IGNORED_NAMES = frozenset({"__pycache__", ".git"})
+_IGNORED_ENDS = (".pyc", ".pyo", ".swp", "~")
+
+_log = structlog.get_logger(__name__)
+
+FileChange = tuple[Change, str]
+Identity = tuple[int, int]
+
+
+class FolderWatch:
+    """Watches `root` and whatever `directories` gives at the moment (absolute paths, `root` among them)."""
+
+    def __init__(self, root: Path, *, directories: Callable[[], frozenset[Path]], interval_s: float) -> None:
+        self._root = root
+        self._directories = directories
+        self._interval_s = interval_s
+        self._complained = False
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yields whenever something may have changed, every `interval_s` at least, and soon after the watch stands.
+
+        The root may be missing, appear, vanish and be replaced. Where the kernel gives no watch (its limits are
+        reached) only the interval is left; that is logged once.
+        """
+        due = time.monotonic() + self._interval_s
+        async with aclosing(self._looks()) as looks:
+            async for changed in looks:
+                if changed or time.monotonic() >= due:
+                    due = time.monotonic() + self._interval_s
+                    yield
+
+    async def _looks(self) -> AsyncGenerator[bool]:
+        """Several times a second, and at once on a change: whether anything may have changed since the last look."""
+        was_there = False
+        while True:
+            identity = _identity(self._root)
+            if identity is not None:
+                was_there = True
+                async with aclosing(self._watched(identity)) as looks:
+                    async for changed in looks:
+                        yield changed
+            else:
+                yield was_there
+                was_there = False
+                await asyncio.sleep(LOOK_S)
+
+    async def _watched(self, identity: Identity) -> AsyncGenerator[bool]:
+        """The looks of one watch, until it no longer watches the right folders."""
+        directories = self._directories()
+        # What happened before the watch stood is seen by nobody: the first look is always a change.
+        changed = True
+        try:
+            async with aclosing(_batches(directories)) as batches:
+                async for batch in batches:
+                    self._complained = False
+                    yield changed or any(_matters(change, path) for change, path in batch)
+                    changed = False
+                    if (
+                        _identity(self._root) != identity
+                        or self._directories() != directories
+                        or _lost(batch, directories)
+                    ):
+                        return
+        except FileNotFoundError:
+            # One of them went away before it could be watched; a scan finds out which are left.
+            yield True
+            await asyncio.sleep(LOOK_S)
+        except (OSError, RuntimeError) as error:
+            self._complain(error)
+            await asyncio.sleep(self._interval_s)
+            yield True
+
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            _log.warning(
+                "packages.watch_unavailable", root=str(self._root), reason=str(error), interval_s=self._interval_s
+            )
+        self._complained = True
+
+
+def _batches(directories: frozenset[Path]) -> AsyncGenerator[set[FileChange]]:
+    # Everything is passed on, also what does not matter: a filter here would swallow the timeouts of a busy folder.
+    return awatch(
+        *sorted(directories),
+        watch_filter=None,
+        debounce=DEBOUNCE_MS,
+        step=_STEP_MS,
+        rust_timeout=int(LOOK_S * 1000),
+        yield_on_timeout=True,
+        debug=False,
+        force_polling=False,
+        recursive=False,
+        # True would also hide that the limit of watches is reached.
+        ignore_permission_denied=False,
+    )
+
+
+def _identity(folder: Path) -> Identity | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+
+
+def _lost(batch: set[FileChange], directories: frozenset[Path]) -> bool:
+    """Whether a watched folder came or went: the kernel watches the folder, not the path."""
+    return any(change is not Change.modified and Path(path) in directories for change, path in batch)
+
+
+def _matters(change: Change, path: str) -> bool:
+    """Whether a change can make a difference to a scan.
+
+    Agents write into their folders all the time, so writing to a file counts only for a manifest and for a program
+    (becoming executable is a modification).
+    """
+    name = os.path.basename(path)
+    if name in _IGNORED_NAMES or name.endswith(_IGNORED_ENDS):
+        return False
+    return change is not Change.modified or name == MANIFEST_NAME or os.access(path, os.X_OK)

@@ -1,0 +1,202 @@
+"""A whole node under test: `agent-manager up` in a directory of its own, on free ports, ended by its process id."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+import psutil
+from nats.aio.client import Client
+
+from tests.harness.waiting import eventually
+
+SHIPPED = Path(__file__).parents[2] / "agent_packages"
+UP_TIMEOUT_S = 60.0
+
+
+def write_package(root: Path, name: str, manifest: str, code: str = "") -> Path:
+    """A package folder, complete before it appears under its name."""
+    folder = root.parent / f".making-{name}"
+    folder.mkdir(parents=True)
+    (folder / "agent.py").write_text(code, encoding="utf-8")
+    (folder / "agent.yaml").write_text(manifest, encoding="utf-8")
+    return folder.rename(root / name)
+
+
+@dataclass
+class Node:
+    """Drives one node from outside, as its users do."""
+
+    data_dir: Path
+    packages: Path
+    process: asyncio.subprocess.Process | None = None
+    http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=60.0))
+
+    # ---------------------------------------------------------------- its life
+
+    async def up(self) -> None:
+        """Start it and wait until it says that it is up."""
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "agent_manager.cli", "up"),
+            *("--data-dir", str(self.data_dir), "--packages", str(self.packages)),
+            *("--port", "0", "--nats-port", "0"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=(self.data_dir.parent / "console.out").open("ab"),
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        await eventually(self._is_up, UP_TIMEOUT_S)
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        if self.process.returncode is not None:
+            raise AssertionError(f"the node ended with code {self.process.returncode}:\n{self.console()}")
+        return (self.data_dir / "up.json").exists() and self.state["pids"]["launcher"] == self.process.pid
+
+    async def stop(self) -> int:
+        """Ctrl-C, and wait for the end; returns the exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGINT)
+        return await asyncio.wait_for(self.process.wait(), UP_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """End everything, whatever state it is in."""
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                await self.stop()
+            if self.process.returncode is None:
+                self.process.kill()
+                await self.process.wait()
+        for left in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        await self.http.aclose()
+
+    # ---------------------------------------------------------------- looking at it
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What `up.json` says."""
+        state: dict[str, Any] = json.loads((self.data_dir / "up.json").read_text(encoding="utf-8"))
+        return state
+
+    def pid(self, name: str) -> int:
+        """The process id of launcher, manager, api or nats."""
+        return int(self.state["pids"][name])
+
+    def console(self) -> str:
+        """What a person saw in the terminal."""
+        return (self.data_dir.parent / "console.out").read_text(encoding="utf-8")
+
+    def tag(self) -> str:
+        """The mark that every process of this node carries in its environment."""
+        return f"AGENT_MANAGER_INSTALLATION={json.loads((self.data_dir / 'node.json').read_text())['tag']}"
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that carries this node's mark."""
+        if not (self.data_dir / "node.json").exists():
+            return []
+        tag = self.tag().encode()
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(OSError, psutil.Error):
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+                if tag in environment.split(b"\0") and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """GET below /api/v1; the answer must be a success."""
+        answer = await self.http.get(f"{self.state['api_url']}/api/v1{path}", params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, **params: Any) -> httpx.Response:
+        """POST below /api/v1."""
+        return await self.http.post(f"{self.state['api_url']}/api/v1{path}", params=params)
+
+    async def agent(self, agent_id: str) -> dict[str, Any]:
+        """One agent; empty while there is none, or nobody answers."""
+        with contextlib.suppress(httpx.HTTPError, KeyError, FileNotFoundError):
+            answer = await self.http.get(f"{self.state['api_url']}/api/v1/agents/{agent_id}")
+            if answer.status_code == 200:
+                found: dict[str, Any] = answer.json()
+                return found
+        return {}
+
+    async def instance(self, agent_id: str, ordinal: int = 0) -> dict[str, Any]:
+        """One instance; empty while there is none."""
+        instances = (await self.agent(agent_id)).get("instances", [])
+        return next((i for i in instances if i["id"] == f"{agent_id}_{ordinal}"), {})
+
+    async def until(
+        self, agent_id: str, status: str, *, ordinal: int = 0, not_pid: int | None = None
+    ) -> dict[str, Any]:
+        """Wait until an instance has a status (and another process than `not_pid`); returns it."""
+
+        async def there() -> dict[str, Any]:
+            instance = await self.instance(agent_id, ordinal)
+            fits = instance.get("status") == status and (not_pid is None or instance["pid"] != not_pid)
+            return instance if fits else {}
+
+        try:
+            found: dict[str, Any] = await eventually(there, 60.0)
+        except TimeoutError:
+            raise AssertionError(f"{agent_id} is not {status}: {await self.agent(agent_id)}") from None
+        return found
+
+    # ---------------------------------------------------------------- speaking to it over NATS
+
+    @contextlib.asynccontextmanager
+    async def bus(self) -> AsyncIterator[Client]:
+        """A connection with the credentials that `up.json` names."""
+        client = await nats.connect(self.state["nats_url"], user_credentials=self.state["nats_creds"])
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    async def command(self, client: Client, command: str, agent_id: str, **params: Any) -> dict[str, Any]:
+        """A command in the envelope of the source documents."""
+        body = {
+            "command": command,
+            "agent_id": agent_id,
+            "params": params,
+            "timestamp": datetime.now(UTC).isoformat(),
+        }
+        answer = await client.request("agent.manager.command", json.dumps(body).encode(), timeout=60.0)
+        response: dict[str, Any] = json.loads(answer.data)
+        return response
+
+
+@contextlib.asynccontextmanager
+async def node_under_test(tmp_path: Path, *shipped: str) -> AsyncIterator[Node]:
+    """A node that is not up yet, with copies of shipped packages; everything of it is ended afterwards."""
+    packages = tmp_path / "agent_packages"
+    packages.mkdir()
+    for name in shipped:
+        shutil.copytree(SHIPPED / name, packages / name)
+    data_dir = tmp_path / "data"
+    node = Node(data_dir=data_dir, packages=packages)
+    try:
+        yield node
+    finally:
+        await node.close()
+
+
+def kill(pid: int) -> None:
+    """SIGKILL."""
+    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client, RawCredentials
+
+from agent_manager.adapters.nats.credentials import LaunchIdentities, issue_user
+from agent_manager.adapters.nats.keyring import Issuer
+from agent_manager.adapters.nats.nkey import KeyKind, Nkey
+from agent_manager.domain.clock import Now
+from agent_manager.domain.errors import InvalidRequestError
+from agent_manager.ports.identities import Identities
+from agent_manager.protocol.permissions import OF_SERVICE, of_launch
+
+NOW = 1_700_000_000
+ISSUER = Issuer(Nkey.generate(KeyKind.ACCOUNT).public, Nkey.generate(KeyKind.ACCOUNT))
+
+
+class StoppedClock:
+    def now(self) -> Now:
+        return Now(mono=1.0, wall=NOW)
+
+
+def identities(directory: Path, *, lifetime_s: float | None = None) -> LaunchIdentities:
+    return LaunchIdentities(
+        directory=directory, issuer=ISSUER, node_id="node-1", clock=StoppedClock(), lifetime_s=lifetime_s
+    )
+
+
+def claims_of(credentials: str) -> dict[str, Any]:
+    claims = credentials.splitlines()[1].split(".")[1]
+    read: dict[str, Any] = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    return read
+
+
+def seed_of(credentials: str) -> str:
+    return credentials.splitlines()[-2]
+
+
+async def test_the_nats_client_reads_token_and_seed_of_one_user() -> None:
+    text = issue_user(ISSUER, name="service", permissions=OF_SERVICE, issued_at=NOW, lifetime_s=None)
+    client = Client()
+    read = client._read_creds_user_jwt(RawCredentials(text))
+    assert bytes(read).decode() == text.splitlines()[1]
+    assert Nkey(seed_of(text)).public == claims_of(text)["sub"]
+
+
+def test_every_user_has_a_key_of_its_own() -> None:
+    one, other = (
+        issue_user(ISSUER, name="service", permissions=OF_SERVICE, issued_at=NOW, lifetime_s=None) for _ in range(2)
+    )
+    assert claims_of(one)["sub"] != claims_of(other)["sub"]
+
+
+@pytest.mark.parametrize(("lifetime_s", "expires_at"), [(None, None), (90.0, NOW + 90)])
+def test_a_user_lives_as_long_as_it_was_given(lifetime_s: float | None, expires_at: int | None) -> None:
+    text = issue_user(ISSUER, name="service", permissions=OF_SERVICE, issued_at=NOW, lifetime_s=lifetime_s)
+    assert claims_of(text).get("exp") == expires_at
+
+
+def test_a_launch_gets_its_own_permissions_in_a_file_of_its_own(tmp_path: Path) -> None:
+    identity: Identities = identities(tmp_path / "creds", lifetime_s=60)
+
+    path = Path(identity.issue("echo", "echo_0", "launch1"))
+
+    claims = claims_of(path.read_text())
+    expected = of_launch(agent_id="echo", node_id="node-1", instance_id="echo_0", launch_id="launch1")
+    assert path == tmp_path / "creds" / "launch1.creds"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert claims["nats"]["pub"]["allow"] == list(expected.publish)
+    assert claims["nats"]["sub"]["allow"] == list(expected.subscribe)
+    assert (claims["name"], claims["exp"]) == ("echo_0.launch1", NOW + 60)
+
+
+def test_destroying_removes_the_launchs_file_and_no_other(tmp_path: Path) -> None:
+    identity = identities(tmp_path)
+    gone, kept = (Path(identity.issue("echo", "echo_0", launch)) for launch in ("launch1", "launch2"))
+    identity.destroy("launch1")
+    identity.destroy("launch1")
+    assert (gone.exists(), kept.exists()) == (False, True)
+
+
+def test_only_what_belongs_to_the_launches_named_is_kept(tmp_path: Path) -> None:
+    identity = identities(tmp_path)
+    for launch in ("launch1", "launch2", "launch3"):
+        identity.issue("echo", "echo_0", launch)
+    (tmp_path / ".partial-left-by-a-killed-writer").write_text("half a seed")
+
+    identity.keep_only(frozenset({"launch2", "never-issued"}))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["launch2.creds"]
+
+
+def test_keeping_nothing_where_nothing_was_issued_is_no_fault(tmp_path: Path) -> None:
+    identities(tmp_path / "never").keep_only(frozenset())
+
+
+@pytest.mark.parametrize("agent_id", ["manager", "Echo", "a_b", ""])
+def test_an_agent_id_that_would_open_other_subjects_is_refused(tmp_path: Path, agent_id: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        identities(tmp_path).issue(agent_id, f"{agent_id}_0", "launch1")
+
+
+def test_an_instance_of_another_agent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not an instance of the agent 'echo'"):
+        identities(tmp_path).issue("echo", "other_0", "launch1")
+
+
+@pytest.mark.parametrize("launch_id", ["../up", "a/b", "", ".", "*", ">", "a.b"])
+def test_a_launch_id_reaches_no_other_file_and_no_other_subject(tmp_path: Path, launch_id: str) -> None:
+    for use in (
+        lambda: identities(tmp_path).issue("echo", "echo_0", launch_id),
+        lambda: identities(tmp_path).destroy(launch_id),
+    ):
+        with pytest.raises(ValueError, match="cannot be a subject token"):
+            use()
+    assert list(tmp_path.iterdir()) == []
