@@ -24,7 +24,10 @@ class PackageSource(Protocol):
     """A place with package folders."""
 
     async def scan(self) -> tuple[FoundPackage, ...]:
-        """Every package there is now, ordered by name. Never raises for what is inside a folder."""
+        """Every package there is now, ordered by name. Never raises for what is inside a folder.
+
+        Raises UnavailableError when the place itself cannot be read, which is not the same as having no packages.
+        """
         ...
 
     def changes(self) -> AsyncIterator[None]:

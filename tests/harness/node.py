@@ -48,15 +48,16 @@ class Node:
 
     async def up(self) -> None:
         """Start it and wait until it says that it is up."""
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "agent_manager.cli", "up"),
-            *("--data-dir", str(self.data_dir), "--packages", str(self.packages)),
-            *("--port", "0", "--nats-port", "0"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=(self.data_dir.parent / "console.out").open("ab"),
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.data_dir.parent / "console.out").open("ab") as console:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "agent_manager.cli", "up"),
+                *("--data-dir", str(self.data_dir), "--packages", str(self.packages)),
+                *("--port", "0", "--nats-port", "0"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=console,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
         await eventually(self._is_up, UP_TIMEOUT_S)
 
     def _is_up(self) -> bool:

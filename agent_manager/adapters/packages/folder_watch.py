@@ -7,6 +7,7 @@ to a large tree would hold up the event loop for seconds and use up the kernel's
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 import time
@@ -14,7 +15,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
-import structlog
 from watchfiles import Change, awatch
 
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
@@ -29,7 +29,7 @@ _STEP_MS = 50
 _IGNORED_NAMES = frozenset({"__pycache__", ".git"})
 _IGNORED_ENDS = (".pyc", ".pyo", ".swp", "~")
 
-_log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 FileChange = tuple[Change, str]
 Identity = tuple[int, int]
@@ -100,9 +100,8 @@ class FolderWatch:
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:
-            _log.warning(
-                "packages.watch_unavailable", root=str(self._root), reason=str(error), interval_s=self._interval_s
-            )
+            fields = {"root": str(self._root), "error": str(error), "interval_s": self._interval_s}
+            log.warning("packages_not_watched", extra=fields)
         self._complained = True
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.domain.specification import AgentSpec, ReadinessMode
 from agent_manager.protocol import environment
 from tests.harness.nats_server import NatsHarness
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import eventually
 from tests.integration.sdk.running_agent import REPOSITORY, running_agent
 
 PACKAGES = REPOSITORY / "agent_packages"
@@ -81,18 +81,14 @@ async def test_the_clock_is_a_plain_executable_that_prints_and_can_be_stopped(tm
     assert spec.readiness.mode is ReadinessMode.IMMEDIATE
     log = tmp_path / "out"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            spec.command,
+        process = await asyncio.create_subprocess_exec(
+            *spec.command,
             cwd=spec.working_directory,
             env={**os.environ, "CLOCK_INTERVAL_S": "0.01"},
             stdout=output,
             start_new_session=True,
         )
-    try:
-        wait_until(lambda: len(log.read_text().splitlines()) >= 2)
-        os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait() == -signal.SIGTERM
-    finally:
-        process.kill()
-        process.wait()
+    await eventually(lambda: len(log.read_text().splitlines()) >= 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert await process.wait() == -signal.SIGTERM
     assert re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n)+", log.read_text())

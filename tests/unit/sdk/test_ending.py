@@ -1,0 +1,57 @@
+"""The end of the process, and work that gives way to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+from agent_manager.sdk.connection import retry_delay_s
+from agent_manager.sdk.ending import Ending, ExitCode, ended_by_signals
+
+
+async def test_the_first_reason_stands() -> None:
+    ending = Ending()
+    ending.give(ExitCode.FAILED)
+    ending.give(ExitCode.CLEAN)
+    await ending.wait()
+    assert ending.exit_code is ExitCode.FAILED
+
+
+async def test_work_that_finishes_first_is_finished() -> None:
+    assert await Ending().unless(asyncio.sleep(0))
+
+
+async def test_work_is_given_up_when_the_end_comes_first() -> None:
+    ending, begun, given_up = Ending(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    waiting = asyncio.create_task(ending.unless(work()))
+    await begun.wait()
+    ending.give(ExitCode.CLEAN)
+    assert not await waiting
+    assert given_up.is_set()
+
+
+async def test_the_first_signal_ends_and_the_next_would_kill() -> None:
+    ending = Ending()
+    before = signal.getsignal(signal.SIGTERM)
+    with ended_by_signals(ending):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ending.wait()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert ending.exit_code is ExitCode.CLEAN
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_delays_between_attempts_grow_up_to_a_bound_and_are_spread() -> None:
+    assert all(0.05 <= retry_delay_s(0) <= 0.1 for _ in range(100))
+    assert all(2.5 <= retry_delay_s(failures) <= 5.0 for failures in (6, 10, 10_000))
+    assert len({retry_delay_s(3) for _ in range(100)}) > 50
