@@ -18,7 +18,7 @@ from agent_manager.adapters.nats.connection import BusConnection
 from agent_manager.adapters.nats.credentials import LaunchIdentities
 from agent_manager.adapters.nats.embedded import NatsFiles
 from agent_manager.adapters.nats.feed import Feed
-from agent_manager.adapters.nats.keyring import load_or_create_keyring
+from agent_manager.adapters.nats.keyring import load_keyring
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.processes import PsutilProcessInspector
 from agent_manager.adapters.sql.sqlite import SqliteStore
@@ -88,7 +88,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
         launcher=launcher,
         identities=LaunchIdentities(
             directory=files.launch_credentials,
-            issuer=load_or_create_keyring(files.keys).issuer,
+            issuer=load_keyring(files.keys).issuer,
             node_id=settings.node_id,
             clock=clock,
             lifetime_s=None,

@@ -29,14 +29,16 @@ class Watcher:
 
     def offer(self, frame: bytes) -> None:
         """Add an event, or end the watching where the reader is too far behind."""
+        if self.ended.is_set():
+            return
         if self._frames and self._size + len(frame) > self._backlog_bytes:
             _log.warning("event_reader_too_slow", agent_id=self.agent_id, backlog_bytes=self._size)
             self._frames.clear()
             self.end()
-        elif not self.ended.is_set():
-            self._frames.append(frame)
-            self._size += len(frame)
-            self._news.set()
+            return
+        self._frames.append(frame)
+        self._size += len(frame)
+        self._news.set()
 
     def end(self) -> None:
         """No more events."""

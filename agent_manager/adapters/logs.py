@@ -47,7 +47,7 @@ class LogDirectory:
         try:
             return await asyncio.to_thread(_tails, instance_id, stem, lines, max_bytes)
         except OSError as error:
-            message = f"log file {error.filename or stem} cannot be read: {error.strerror or error}"
+            message = f"output files {stem}.*.log cannot be read: {error.strerror or error}"
             raise UnavailableError(message) from error
 
 

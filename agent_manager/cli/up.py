@@ -99,7 +99,7 @@ def _prepare(options: UpOptions) -> dict[str, Any]:
     nats_port = options.nats_port or embedded.free_port(options.host)
     nats = embedded.prepare(data_dir=data_dir, host=options.host, port=nats_port, now=time.time())
     port = options.port or embedded.free_port(options.host)
-    embedded.check_port_free(options.host, port)
+    embedded.check_port_free(options.host, port, listener="the management API", flag="--port")
     database_url = f"sqlite:///{data_dir / 'agent-manager.db'}"
     migrate(database_url)
     (data_dir / "up.json").unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import socket
+import sys
 import termios
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from agent_manager.launcher.spawning import CONTROL_DESCRIPTOR
 _MESSAGE_LIMIT_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
 _UMASK = 0o027
+_INT_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -66,12 +68,15 @@ class LogPump:
 
     def _receive(self) -> tuple[bytes, list[int]] | None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE_LIMIT_BYTES, 1, socket.MSG_DONTWAIT)
+            # Not `socket.recv_fds`: it ignores the flags it is given.
+            data, ancillary, _, _ = self._control.recvmsg(
+                _MESSAGE_LIMIT_BYTES, socket.CMSG_LEN(_INT_BYTES), socket.MSG_DONTWAIT
+            )
         except BlockingIOError:
             return None
         except ConnectionError:
             return b"", []
-        return data, descriptors
+        return data, [_integer(payload) for _, _, payload in ancillary]
 
     def _obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
         match message:
@@ -108,7 +113,7 @@ class LogPump:
 
     def _drain(self, stream: _Stream) -> None:
         """Copy what the pipe holds now; whoever writes on and on must not keep us here."""
-        rest = int.from_bytes(fcntl.ioctl(stream.pipe, termios.FIONREAD, bytes(4)), "little")
+        rest = _integer(fcntl.ioctl(stream.pipe, termios.FIONREAD, bytes(_INT_BYTES)))
         while rest > 0 and not stream.ended:
             rest -= self._copy(stream)
 
@@ -127,6 +132,10 @@ class LogPump:
         if not stream.ended:
             stream.ended = True
             self._epoll.unregister(stream.pipe)
+
+
+def _integer(data: bytes) -> int:
+    return int.from_bytes(data, sys.byteorder)
 
 
 def main() -> None:

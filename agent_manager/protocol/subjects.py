@@ -54,6 +54,8 @@ def api_operation(resource: str, verb: str) -> str:
 
 API_OPERATIONS = "agent.manager.api.>"
 NODE_REQUESTS = "agent.manager.node.>"
+INBOX_PREFIX = "_INBOX"
+"""Every inbox begins so, whoever listens there; nothing else does."""
 MANAGER_INBOX_PREFIX = "_INBOX_manager"
 """Prefix of the managers' inboxes. What nobody else may subscribe to is where a manager expects its answers."""
 API_INBOX_PREFIX = "_INBOX_api"

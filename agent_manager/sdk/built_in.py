@@ -42,9 +42,10 @@ class StatusCommands:
 
     async def drain(self) -> None:
         """Take no new commands from now on, and let everybody know."""
+        # In this order what is on its way here already is carried out, not refused.
+        await self._leave()
         self._status.drain()
         await self._heartbeat.beat()
-        await self._leave()
 
     async def _ping(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 from nats.micro.request import Request as MicroRequest
 
-from agent_manager.domain.errors import AgentManagerError, BusyError, TooLargeError
+from agent_manager.domain.errors import AgentManagerError, BusyError, InvalidRequestError, TooLargeError
 from agent_manager.protocol import headers, subjects
 from agent_manager.protocol.messages import Envelope, Request, Response
 from agent_manager.protocol.operations import Operation
@@ -105,6 +105,7 @@ class _Endpoint:
         self._model: type[Request] = Envelope if envelope else Request
         self._queries_only = queries_only
         self._believes_actor = believes_actor
+        self._replies_to = f"{subjects.API_INBOX_PREFIX}." if believes_actor else subjects.INBOX_PREFIX
         self._name = operation.name if operation is not None else "unknown"
 
     async def receive(self, message: MicroRequest) -> None:
@@ -118,6 +119,7 @@ class _Endpoint:
         request: Request | None = None
         name = self._name
         try:
+            self._check_reply(message)
             request = requests.decode(self._model, message.data)
             operation = self._operation
             if isinstance(request, Envelope):
@@ -134,6 +136,19 @@ class _Endpoint:
             response = requests.failure(name, request, requests.internal_error())
         await _reply(message, response)
 
+    def _check_reply(self, message: MicroRequest) -> None:
+        """Refuse what nobody can have asked in earnest.
+
+        JetStream publishes its acknowledgements to whatever reply subject an agent names, the manager's operations
+        included, but never with a reply subject of their own; and only the API itself listens on its inbox.
+        """
+        reply = message._msg.reply
+        if not reply:
+            if self._operation is not None:
+                raise InvalidRequestError(f"{message.subject} is answered: name a reply subject")
+        elif not reply.startswith(self._replies_to):
+            raise InvalidRequestError(f"reply subject {reply!r} does not begin with {self._replies_to}")
+
     def _actor(self, message: MicroRequest) -> str | None:
         if not self._believes_actor:
             return None
@@ -142,6 +157,10 @@ class _Endpoint:
 
 async def _reply(message: MicroRequest, response: Response) -> None:
     client = message._msg._client
+    reply = message._msg.reply or subjects.MANAGER_RESPONSE
+    if reply != subjects.MANAGER_RESPONSE and not reply.startswith(subjects.INBOX_PREFIX):
+        # The manager may publish anywhere: it must not do so in somebody else's place.
+        reply = subjects.MANAGER_RESPONSE
     body = response.model_dump_json().encode()
     limit = client.max_payload // 2
     if len(body) > limit:
@@ -154,7 +173,7 @@ async def _reply(message: MicroRequest, response: Response) -> None:
     error = response.error
     heads = {ERROR_HEADER: _one_line(error.message), ERROR_CODE_HEADER: error.code} if error is not None else None
     try:
-        await client.publish(message._msg.reply or subjects.MANAGER_RESPONSE, body, headers=heads)
+        await client.publish(reply, body, headers=heads)
     except nats.errors.Error as reason:
         log.warning("not_answered", extra={"subject": message.subject, "error": str(reason)})
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 
-import psutil
-
-from tests.harness.node import Node, kill
+from tests.harness.node import Node, alive, kill
 from tests.harness.waiting import eventually
 
 
@@ -46,7 +44,7 @@ async def test_a_newcomer_sees_the_agents_run_commands_them_and_leaves_nothing_b
     assert {p.pid for p in everything} >= {restarted["pid"], clock["pid"], node.pid("nats"), node.pid("api")}
     assert await node.stop() == 0
     assert node.processes() == []
-    assert not any(psutil.pid_exists(pid) for pid in (restarted["pid"], clock["pid"]))
+    assert not any(alive(pid) for pid in (restarted["pid"], clock["pid"]))
     assert not (node.data_dir / "up.json").exists()
 
 

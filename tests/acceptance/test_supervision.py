@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.harness.agents import IGNORES_SIGTERM, SLEEPS, plain_python, sdk_agent
-from tests.harness.node import Node, kill
+from tests.harness.agents import IGNORES_SIGTERM, PLAIN, SLEEPS, plain_python, sdk_agent
+from tests.harness.node import Node, alive, kill, settle, write_package
 from tests.harness.waiting import eventually
 
 
 async def test_a_crash_loop_backs_off_and_ends_in_error_with_its_reason(node: Node) -> None:
-    plain_python(
-        node.packages,
-        "faulty",
-        "import sys\nprint('about to fail')\nsys.exit(3)\n",
-        extra="restart: {max_restarts: 4, backoff_initial_s: 0.2}\n",
-    )
     await node.up()
-    await node.until("faulty", "backoff")
+    seen: list[str] = []
+    async with node.bus() as bus:
+        feed = await bus.subscribe("agent.event.faulty.*")
+        await settle(bus)
+        plain_python(
+            node.packages,
+            "faulty",
+            "import sys\nprint('about to fail')\nsys.exit(3)\n",
+            extra="restart: {max_restarts: 4, backoff_initial_s: 0.05}\n",
+        )
+        while "error" not in seen:
+            seen.append((await feed.next_msg(timeout=60.0)).subject.rsplit(".", 1)[1])
+    at_once = ["starting", "running", "exited"]
+    assert seen == ["registered", *at_once, *at_once, *["backoff", *at_once] * 3, "error"]
     failed = await node.until("faulty", "error")
     assert failed["restarts"] == 4
     assert "exited with code 3" in failed["reason"]
@@ -51,14 +56,14 @@ async def test_a_stopped_process_becomes_inactive_and_the_watchdog_brings_it_bac
     async with node.bus() as bus:
         seen: list[str] = []
         feed = await bus.subscribe("agent.event.sleeper.*")
-        await bus.flush()
+        await settle(bus)
         os.kill(before["pid"], signal.SIGSTOP)
         while "running" not in seen:
             seen.append((await feed.next_msg(timeout=60.0)).subject.rsplit(".", 1)[1])
     after = await node.until("sleeper", "running", not_pid=before["pid"])
     assert [s for s in seen if s != "exited"] == ["inactive", "stopping", "starting", "running"]
     assert after["last_exit"]["reason"] == "watchdog"
-    assert not psutil.pid_exists(before["pid"])
+    assert not alive(before["pid"])
 
 
 async def test_on_inactive_mark_only_says_so(node: Node) -> None:
@@ -86,13 +91,13 @@ async def test_one_that_ignores_sigterm_is_killed_on_time_while_another_stops_at
     await eventually(is_stubborn)
     assert (await node.post("/agents/stubborn/stop")).status_code == 202
     assert (await node.post("/agents/obedient/stop", wait=30)).status_code == 200
-    assert not psutil.pid_exists(obedient["pid"])
+    assert not alive(obedient["pid"])
     # The slow one is still on its ladder: it has delayed nobody.
     assert (await node.instance("stubborn"))["status"] == "stopping"
     killed = await node.until("stubborn", "stopped")
     assert killed["last_exit"]["signal"] == signal.SIGKILL
     assert killed["last_exit"]["reason"] == "requested"
-    assert not psutil.pid_exists(stubborn["pid"])
+    assert not alive(stubborn["pid"])
 
 
 async def test_a_stop_ends_the_whole_tree(node: Node) -> None:
@@ -115,7 +120,7 @@ async def test_a_stop_ends_the_whole_tree(node: Node) -> None:
     pids = await eventually(children)
     assert len(pids) == 2
     assert (await node.post("/agents/family/stop", wait=30)).status_code == 200
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not any(alive(pid) for pid in pids)
 
 
 async def test_a_crash_leaves_no_grandchild_behind(node: Node) -> None:
@@ -131,7 +136,7 @@ async def test_a_crash_leaves_no_grandchild_behind(node: Node) -> None:
     child = int(await eventually(lambda: log.exists() and log.read_text().strip()))
     kill(before["pid"])
     await node.until("parent", "running", not_pid=before["pid"])
-    assert not psutil.pid_exists(child)
+    assert not alive(child)
 
 
 async def test_200_mb_of_output_never_blocks_and_stay_within_their_files(node: Node) -> None:
@@ -190,11 +195,7 @@ async def test_a_restart_of_several_instances_is_rolling(node: Node) -> None:
     ],
 )
 async def test_what_cannot_run_ends_in_error_and_says_why(node: Node, manifest: str, expected: str) -> None:
-    folder = node.packages / "hopeless"
-    folder.mkdir()
-    Path(folder / "agent.yaml").write_text(
-        f"version: 1.0.0\n{manifest}\nheartbeat: none\nrestart: {{max_restarts: 1}}\n", encoding="utf-8"
-    )
+    write_package(node.packages, "hopeless", f"version: 1.0.0\n{manifest}\n{PLAIN}restart: {{max_restarts: 1}}\n")
     await node.up()
     failed = await node.until("hopeless", "error")
     assert expected in failed["reason"]

@@ -198,6 +198,11 @@ class RunningLauncher:
             return False
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process does nothing any more; whoever inherited it may not have reaped it yet."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 def manager_service(directory: Path, **changes: Any) -> dict[str, Any]:
     """The table entry of the relaying manager."""
     return service(

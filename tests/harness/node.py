@@ -201,3 +201,17 @@ async def node_under_test(tmp_path: Path, *shipped: str) -> AsyncIterator[Node]:
 def kill(pid: int) -> None:
     """SIGKILL."""
     os.kill(pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def settle(client: Client) -> None:
+    """Return when the server has taken in what was said before: one PING may overtake what is still buffered."""
+    await client.flush()
+    await client.flush()

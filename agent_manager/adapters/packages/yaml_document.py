@@ -1,21 +1,19 @@
 """YAML text to plain data, with the line of every key, bounded in size, and without YAML 1.1's surprises.
 
-Scalars are resolved by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): only `true` and
-`false` are truth values (`yes`, `no`, `on`, `off` are strings), dates and `12:30` are strings. The node tree is
-converted here instead of by PyYAML's constructors, so that tags create nothing, duplicate keys are found and aliases
-cannot multiply without end.
+The node tree is converted here instead of by PyYAML's constructors, so that tags create nothing, duplicate keys are
+found and aliases cannot multiply without end.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from agent_manager.adapters.packages import core_schema
 from agent_manager.adapters.packages.problems import KeyPath, Problem, dotted, mismatch, shortened, shown
 
 MAX_NODES = 20_000
@@ -23,11 +21,6 @@ MAX_NODES = 20_000
 
 MAX_DEPTH = 32
 """Levels of nesting."""
-
-_TAG = "tag:yaml.org,2002:"
-_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
-_KEEPABLE = "text without NUL and without half characters"
-_JSON_INTEGERS = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,16 +99,9 @@ class _Loader(yaml.SafeLoader):
             self._depth -= 1
 
 
-_Loader.add_implicit_resolver(f"{_TAG}null", re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
-_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    f"{_TAG}int", re.compile(r"([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    f"{_TAG}float",
-    re.compile(r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"),
-    list("-+.0123456789"),
-)
+for _tag, _scalar in core_schema.PLAIN_SCALARS.items():
+    _Loader.add_implicit_resolver(_tag, _scalar.pattern, list(_scalar.first))
+_Loader.add_implicit_resolver(f"{core_schema.TAG}null", re.compile(r"\Z"), [""])
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -150,9 +136,9 @@ class _Conversion:
         self._visited += 1
         _check_bounds(self._visited, len(path), line)
         self.lines.setdefault(path, line)
-        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
+        if isinstance(node, yaml.MappingNode) and node.tag == core_schema.MAPPING:
             return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+        if isinstance(node, yaml.SequenceNode) and node.tag == core_schema.SEQUENCE:
             return [self.value(item, (*path, position)) for position, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
@@ -175,10 +161,10 @@ class _Conversion:
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
         expected = None
-        if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}str":
+        if not isinstance(node, yaml.ScalarNode) or node.tag != core_schema.STRING:
             expected = "a string (put numbers, true and false in quotes)"
-        elif _UNKEEPABLE.search(node.value):
-            expected = _KEEPABLE
+        elif not core_schema.is_keepable(node.value):
+            expected = core_schema.KEEPABLE
         elif node.value == "<<":
             expected = "written out (merge keys are not supported)"
         if expected is None:
@@ -189,7 +175,7 @@ class _Conversion:
         return None
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
-        construct = _SCALARS.get(node.tag)
+        construct = core_schema.CONSTRUCTORS.get(node.tag)
         if construct is None:
             return self._tagged(node, path)
         try:
@@ -199,7 +185,7 @@ class _Conversion:
             return None
 
     def _tagged(self, node: yaml.Node, path: KeyPath) -> None:
-        tag = shortened(node.tag.replace(_TAG, "!!"))
+        tag = shortened(node.tag.replace(core_schema.TAG, "!!"))
         self.problems.append(mismatch(path, tag, "a plain value without a tag"))
 
 
@@ -208,44 +194,3 @@ def _seen(node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
         return "a list or mapping"
     return shortened(node.value) if node.style is None else shown(node.value)
-
-
-def _string(text: str) -> str:
-    if _UNKEEPABLE.search(text):
-        raise ValueError(_KEEPABLE)
-    return text
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("true or false")
-    return text.lower() == "true"
-
-
-def _integer(text: str) -> int:
-    try:
-        number = int(text, 0 if text[:2] in ("0o", "0x") else 10)
-    except ValueError as error:
-        raise ValueError("a whole number") from error
-    if number not in _JSON_INTEGERS:
-        raise ValueError("a number of at most 64 bits (or a string, in quotes)")
-    return number
-
-
-def _float(text: str) -> float:
-    try:
-        number = float(text.replace(".inf", "inf").replace(".nan", "nan"))
-    except ValueError as error:
-        raise ValueError("a number") from error
-    if not math.isfinite(number):
-        raise ValueError("a finite number")
-    return number
-
-
-_SCALARS: Mapping[str, Callable[[str], Any]] = {
-    f"{_TAG}str": _string,
-    f"{_TAG}null": lambda _text: None,
-    f"{_TAG}bool": _truth,
-    f"{_TAG}int": _integer,
-    f"{_TAG}float": _float,
-}

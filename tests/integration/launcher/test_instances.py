@@ -58,9 +58,15 @@ def test_a_launch_that_cannot_start_says_which_step_failed(
 def test_a_spawn_is_repeated_without_starting_anything(launcher: RunningLauncher) -> None:
     request = launcher.spawn_fields("a", "l1", "sleep", "1000")
     first, second = (launcher.manager.begin("spawn", **request) for _ in range(2))
-    answers = [launcher.manager.answer(first), launcher.manager.answer(second), launcher.manager.ask("spawn", **request)]
+    answers = [
+        launcher.manager.answer(first),
+        launcher.manager.answer(second),
+        launcher.manager.ask("spawn", **request),
+    ]
     assert answers[0] == answers[1] == answers[2]
-    assert len([process for process in psutil.Process(launcher.process.pid).children() if process.name() == "sleep"]) == 1
+    assert (
+        len([process for process in psutil.Process(launcher.process.pid).children() if process.name() == "sleep"]) == 1
+    )
 
 
 def test_a_spawn_that_expects_another_launch_is_a_conflict(launcher: RunningLauncher) -> None:

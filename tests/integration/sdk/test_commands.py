@@ -340,7 +340,8 @@ async def test_garbage_on_every_subject_leaves_the_agent_running(agent: RunningA
     for subject in [*addressed, *others]:
         for data in garbage:
             await client.publish(subject, data)
-            await client.publish(subject, data, reply="nobody.listens.here")
+            for reply in ("nobody.listens.here", ">", "a..b", "*.x", ".", "$SYS.REQ.SERVER.PING", subject):
+                await client.publish(subject, data, reply=reply)
     await client.flush()
     assert (await agent.ask("echo", {"still": "here"})).result == {"still": "here"}
     assert agent.statuses == ["starting", "running"]

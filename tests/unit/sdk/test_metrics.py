@@ -29,9 +29,12 @@ def test_every_change_is_counted() -> None:
 
 def test_threads_lose_no_increment() -> None:
     metrics = Metrics()
-    threads = [
-        threading.Thread(target=lambda: [metrics.increment("n") for _ in range(2_000)] and None) for _ in range(8)
-    ]
+
+    def count() -> None:
+        for _ in range(2_000):
+            metrics.increment("n")
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

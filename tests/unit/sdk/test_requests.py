@@ -29,25 +29,29 @@ def understood(data: bytes) -> Envelope:
     return validated(parse(data))
 
 
+def refusal_of(data: bytes) -> CommandError | None:
+    try:
+        understood(data)
+    except CommandError as error:
+        return error
+    return None
+
+
 def encoded(**changes: Any) -> bytes:
     return json.dumps({**MINIMUM, **changes}).encode()
 
 
 @given(st.binary())
 def test_any_bytes_are_understood_or_refused(data: bytes) -> None:
-    try:
-        understood(data)
-    except CommandError as error:
-        assert error.code == "invalid_request"
+    refusal = refusal_of(data)
+    assert refusal is None or refusal.code == "invalid_request"
 
 
 @given(st.dictionaries(fields, json_values))
 def test_any_object_is_understood_or_refused_with_a_field(document: dict[str, Any]) -> None:
     heading_of(document)
-    try:
-        validated(document)
-    except CommandError as error:
-        assert error.code == "stale" or error.detail["field"]
+    refusal = refusal_of(json.dumps(document).encode())
+    assert refusal is None or refusal.code == "stale" or refusal.detail["field"]
 
 
 @given(params=st.dictionaries(st.text(), json_values), request_id=st.none() | st.text(max_size=128))
