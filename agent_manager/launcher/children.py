@@ -58,10 +58,14 @@ class Children:
 
     def signal_group(self, pid: int, number: int) -> None:
         """Signal the process group that this process leads, if the process is (still) here."""
-        if pid in self._children:
-            # Before its setsid a child leads no group.
-            with contextlib.suppress(PermissionError, ProcessLookupError):
-                os.killpg(pid, number)
+        if pid not in self._children:
+            return
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            self.signal(pid, number)  # it has not got to its setsid yet, and is alone
+        except PermissionError:
+            return  # all of the group have changed their user
 
     def _read_status(self, child: _Child) -> None:
         if child.status is None:

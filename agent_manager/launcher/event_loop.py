@@ -7,7 +7,10 @@ import os
 import select
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterable
+
+from agent_manager.launcher.diagnostics import warn
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -39,7 +42,7 @@ class Timer:
 
 
 class EventLoop:
-    """Calls back for descriptors, signals and timers. Callbacks must not block."""
+    """Calls back for descriptors, signals and timers. Callbacks must not block; one that fails is a warning."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -91,10 +94,10 @@ class EventLoop:
             for descriptor, callback in ready:
                 # An earlier callback of this round may have closed it, and its number may be another's by now.
                 if self._watched.get(descriptor) is callback:
-                    callback()
+                    _call(callback)
             self._fire_timers()
             for after_events in self._after_events:
-                after_events()
+                _call(after_events)
 
     def stop(self) -> None:
         """End `run` after this round."""
@@ -115,11 +118,20 @@ class EventLoop:
     def _fire_timers(self) -> None:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2].fire()
+            _call(heapq.heappop(self._timers)[2].fire)
 
     def _dispatch_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
             for number in os.read(self._wakeup, _SIGNALS_PER_READ):
                 callback = self._signals.get(number)
                 if callback is not None:
-                    callback()
+                    _call(callback)
+
+
+def _call(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception as error:
+        # Whatever it is, it must not take every process of the node with it.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        warn(f"{type(error).__name__} in {where.filename}:{where.lineno}: {error}")

@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+_PATH_MAX = 4096
+
 T = TypeVar("T")
 
 
@@ -82,9 +84,9 @@ def name(value: object) -> str:
 
 def absolute_path(value: object) -> str:
     """A path that does not depend on a working directory."""
-    if os.path.isabs(result := text(value)):
+    if os.path.isabs(result := text(value)) and len(os.fsencode(result)) < _PATH_MAX:
         return result
-    raise Expected("an absolute path")
+    raise Expected(f"an absolute path of less than {_PATH_MAX} bytes")
 
 
 def number(value: object) -> float:

@@ -202,8 +202,9 @@ class Instances:
         """Once a round: one look serves all launches that have ended in it."""
         if not self._look_due or not self._dying:
             return
+        finished = self._trees.finish(self._dying)
         self._look_due = False
-        for launch_id in self._trees.finish(self._dying):
+        for launch_id in finished:
             self._dying.remove(launch_id)
             self._on_empty(self._launches[launch_id])
         if self._dying and self._trees.undecided:

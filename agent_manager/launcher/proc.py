@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process as seen once. `start_time` (clock ticks since boot) and `pid` together are its identity."""
@@ -23,7 +26,7 @@ def look_at(pid: int) -> Process | None:
     """The process with this number at this moment."""
     try:
         stat = _read(f"/proc/{pid}/stat")
-    except OSError:
+    except _GONE:
         return None
     # The name, in parentheses, may hold anything: what counts begins behind its end.
     fields = stat[stat.rindex(b")") + 2 :].split()
@@ -41,7 +44,7 @@ def environment_of(pid: int) -> frozenset[bytes]:
     """The `KEY=value` entries it was executed with; none in the middle of an exec or exit, or if we may not look."""
     try:
         return frozenset(entry for entry in _read(f"/proc/{pid}/environ").split(b"\0") if entry)
-    except OSError:
+    except (*_GONE, PermissionError):
         return frozenset()
 
 
@@ -86,9 +89,9 @@ def _listed_children(pid: int) -> list[int]:
     children: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_GONE):
                 children += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
-    except OSError:
+    except _GONE:
         return children
     return children
 

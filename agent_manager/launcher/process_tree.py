@@ -49,7 +49,7 @@ class ProcessTrees:
         children_of = children_reader()
         helpers = [pid for pid in self._orphans(children_of) if self._launch_of(pid) == launch_id]
         for process in descendants([main_pid, *helpers], children_of):
-            if process.group != main_pid:
+            if main_pid not in (process.pid, process.group):
                 kill(process, number)
 
     def finish(self, launch_ids: Collection[str]) -> set[str]:

@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import os
+import resource
 import socket
 import sys
 from collections import deque
@@ -21,6 +22,9 @@ from agent_manager.launcher.spawning import Program, SpawnFailure
 
 _ANSWER_LIMIT_BYTES = 1024
 _TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
+
+_SPARE_DESCRIPTORS = 64
+"""Always left for what has to work also when no more launches can be started, such as looking at processes."""
 
 _Callback = Callable[[], None]
 
@@ -51,6 +55,7 @@ class PumpClient:
         self._unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self._streams: dict[int, _Stream] = {}
         self._ids = itertools.count(1)
+        self._highest_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_DESCRIPTORS
         self._on_ended: _Callback | None = None
 
     def start(self) -> None:
@@ -60,6 +65,10 @@ class PumpClient:
     def open_stream(self, log: LogFile) -> tuple[int, int]:
         """A new stream into a file: its id, and the write end, which the caller closes. Raises OSError."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        if max(read_end, write_end) >= self._highest_descriptor:
+            os.close(read_end)
+            os.close(write_end)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         os.set_blocking(read_end, False)
         stream_id = next(self._ids)
         self._streams[stream_id] = stream = _Stream(read_end, log)

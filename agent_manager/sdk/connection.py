@@ -52,12 +52,13 @@ class Connection:
         client = self._client
         if client is None:
             return
-        if client.is_connected:
-            try:
+        try:
+            if client.is_connected:
                 await client.flush(FLUSH_TIMEOUT_S)
-            except (nats.errors.Error, OSError) as failure:
-                _log.warning("the last messages may not have reached NATS: %s", describe(failure))
-        await client.close()
+            # Writes what is buffered, and so fails when the server is away.
+            await client.close()
+        except (nats.errors.Error, OSError) as failure:
+            _log.warning("the last messages may not have reached NATS: %s", describe(failure))
 
     @property
     def is_connected(self) -> bool:

@@ -200,7 +200,16 @@ class RunningLauncher:
 
 def has_ended(process: psutil.Process) -> bool:
     """Whether a process does nothing any more; whoever inherited it may not have reaped it yet."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def process_in(file: Path) -> psutil.Process:
+    """The process that writes its pid, and a line's end, into this file."""
+    text: str = wait_until(lambda: file.exists() and file.read_text().endswith("\n") and file.read_text())
+    return psutil.Process(int(text))
 
 
 def manager_service(directory: Path, **changes: Any) -> dict[str, Any]:

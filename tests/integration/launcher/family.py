@@ -1,4 +1,4 @@
-"""A program with descendants, run by tests: `python family.py KIND FILE` writes the descendant's pid into FILE and waits.
+"""A program with descendants: `python family.py KIND FILE` writes the pid of the last one into FILE and waits.
 
 Kinds: `child` stays where it is born; `session` has a session of its own; `daemon` is forked twice and has a session of
 its own; `blank` leaves the process group and clears its environment; `nested` is a blank session below a daemon.
@@ -19,10 +19,8 @@ def _fork(then: Callable[[], None]) -> int:
 
 
 def _settle() -> None:
-    fresh = f"{sys.argv[2]}.new"
-    with open(fresh, "w") as file:
-        file.write(str(os.getpid()))
-    os.rename(fresh, sys.argv[2])
+    with open(sys.argv[2], "w") as file:
+        file.write(f"{os.getpid()}\n")
     while True:
         signal.pause()
 

@@ -161,6 +161,12 @@ def test_a_deadline_may_be_postponed_and_withdrawn(launcher: RunningLauncher) ->
     assert [message["exit"]["slot"] for message in launcher.manager.of_type("exited")] == ["kept"]
 
 
+def test_a_deadline_that_has_passed_already_ends_the_launch_at_once(launcher: RunningLauncher) -> None:
+    for number in range(20):
+        launcher.spawn(f"s{number}", f"l{number}", "sleep", "1000", not_after=0.0)
+        launcher.manager.expect("empty", slot=f"s{number}")
+
+
 def test_a_slot_is_released_after_its_exit_is_acknowledged(launcher: RunningLauncher) -> None:
     _run(launcher, "a", "true")
     with pytest.raises(RequestRefused, match="not acknowledged"):

@@ -5,17 +5,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.harness.launcher import NODE_PYTHON, RunningLauncher, has_ended, running_launcher, service, start_process
+from tests.harness.launcher import (
+    NODE_PYTHON,
+    RunningLauncher,
+    has_ended,
+    process_in,
+    running_launcher,
+    service,
+    start_process,
+)
 from tests.harness.waiting import wait_until
 
 _FAMILY = (*NODE_PYTHON, str(Path(__file__).with_name("family.py")))
-
-
-def _descendant(directory: Path, name: str) -> psutil.Process:
-    """The process that has written its pid to this file."""
-    file = directory / name
-    wait_until(file.exists)
-    return psutil.Process(int(file.read_text()))
 
 
 def _pump(launcher: RunningLauncher) -> psutil.Process:
@@ -28,7 +29,7 @@ def test_the_pump_kills_what_a_killed_launcher_leaves(tmp_path: Path) -> None:
     with running_launcher(tmp_path) as launcher:
         for kind in ("child", "session", "daemon", "nested"):
             launcher.spawn(kind, kind, *_FAMILY, kind, str(tmp_path / kind))
-        family = [_descendant(tmp_path, kind) for kind in ("child", "session", "daemon", "nested")]
+        family = [process_in(tmp_path / kind) for kind in ("child", "session", "daemon", "nested")]
         everybody = psutil.Process(launcher.process.pid).children(recursive=True)
         launcher.process.kill()
         wait_until(lambda: all(map(has_ended, [*family, *everybody])))
@@ -48,7 +49,7 @@ def test_the_pump_saves_what_was_written_before_the_launcher_was_killed(tmp_path
 def test_the_next_launcher_kills_what_an_earlier_run_has_left(tmp_path: Path, kind: str) -> None:
     family = service("family", *_FAMILY, kind, str(tmp_path / "descendant"))
     with running_launcher(tmp_path, family) as launcher:
-        descendant = _descendant(tmp_path, "descendant")
+        descendant = process_in(tmp_path / "descendant")
         # Without its pump there is nobody to do it at once.
         psutil.Process(launcher.process.pid).suspend()
         _pump(launcher).kill()
@@ -57,7 +58,7 @@ def test_the_next_launcher_kills_what_an_earlier_run_has_left(tmp_path: Path, ki
         assert not has_ended(descendant)
         (tmp_path / "descendant").unlink()
         launcher.process = start_process(tmp_path, launcher.table)
-        _descendant(tmp_path, "descendant")
+        process_in(tmp_path / "descendant")
         assert has_ended(descendant)
 
 

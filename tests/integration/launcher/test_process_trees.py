@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.harness.launcher import NODE_PYTHON, RunningLauncher, running_launcher
+from tests.harness.launcher import NODE_PYTHON, RunningLauncher, process_in, running_launcher
 from tests.harness.waiting import wait_until
 
 _FAMILY = (*NODE_PYTHON, str(Path(__file__).with_name("family.py")))
@@ -23,8 +23,7 @@ def _spawn_family(launcher: RunningLauncher, slot: str, kind: str) -> tuple[psut
     """The main process of a launch named as its slot, and its descendant."""
     file = launcher.directory / f"{slot}.pid"
     main = psutil.Process(launcher.spawn(slot, slot, *_FAMILY, kind, str(file)))
-    wait_until(file.exists)
-    return main, psutil.Process(int(file.read_text()))
+    return main, process_in(file)
 
 
 @pytest.mark.parametrize("kind", _KINDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.harness.launcher import NODE_PYTHON, manager_service, running_launcher, service, start_process
+from tests.harness.launcher import NODE_PYTHON, manager_service, process_in, running_launcher, service, start_process
 from tests.harness.waiting import wait_until
 
 _SERVE = """
@@ -86,7 +86,7 @@ def test_what_a_service_leaves_in_its_group_dies_with_it(tmp_path: Path) -> None
     parent = service("parent", "sh", "-c", f"sleep 1000 & echo $! > {tmp_path}/child; exec sleep 1000")
     with running_launcher(tmp_path, parent) as launcher:
         pid = launcher.state["pids"]["parent"]
-        child = psutil.Process(int(wait_until((tmp_path / "child").read_text)))
+        child = process_in(tmp_path / "child")
         psutil.Process(pid).kill()
         wait_until(lambda: not child.is_running())
 

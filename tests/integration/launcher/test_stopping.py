@@ -12,6 +12,7 @@ from tests.harness.launcher import (
     ManagerConnection,
     RunningLauncher,
     manager_service,
+    process_in,
     running_launcher,
     service,
 )
@@ -160,7 +161,7 @@ def test_what_services_have_lost_is_killed_at_the_end(tmp_path: Path) -> None:
     lost = tmp_path / "lost"
     loses = service("loses", "sh", "-c", f"setsid sh -c 'echo $$ > {lost}; exec sleep 1000' & wait")
     with running_launcher(tmp_path, loses) as launcher:
-        process = psutil.Process(int(wait_until(lambda: lost.exists() and lost.read_text())))
+        process = process_in(lost)
         launcher.process.terminate()
         assert launcher.process.wait(30) == 0
         assert not process.is_running()

@@ -21,6 +21,9 @@ from tests.harness.waiting import eventually
 from tests.integration.sdk.running_agent import envelope, launch_environment, running_agent, start_process
 
 AGENT = """
+import asyncio
+from pathlib import Path
+
 from agent_manager.sdk import Agent
 
 agent = Agent(metrics_interval_s=0.05)
@@ -35,6 +38,13 @@ async def who(params):
 def count(params):
     agent.metrics.increment("documents")
     agent.metrics.set("queue.length", params["length"])
+
+
+@agent.command("answer-later")
+async def answer_later(params):
+    while not Path("may-answer").exists():
+        await asyncio.sleep(0.01)
+    Path("answered").touch()
 
 
 agent.run()
@@ -105,6 +115,21 @@ async def test_the_agent_stops_cleanly_while_the_server_is_away(nats: NatsHarnes
     async with running_agent(nats, folder, AGENT) as agent:
         await nats.kill()
         await eventually(lambda: "reconnecting" in agent.output)
+        agent.terminate()
+        assert await agent.ends() == 0
+
+
+async def test_an_answer_that_cannot_be_sent_any_more_does_not_disturb_the_stop(
+    nats: NatsHarness, folder: Path
+) -> None:
+    async with running_agent(nats, folder, AGENT) as agent:
+        client = await nats.connect_as_manager()
+        await client.publish("agent.worker_0.command", envelope("answer-later"))
+        await eventually(lambda: agent.heartbeats[-1].load > 0)
+        await nats.kill()
+        await eventually(lambda: "reconnecting" in agent.output)
+        (folder / "may-answer").touch()
+        await eventually((folder / "answered").exists)
         agent.terminate()
         assert await agent.ends() == 0
 

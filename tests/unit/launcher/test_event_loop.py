@@ -64,6 +64,13 @@ def test_a_descriptor_closed_in_the_same_round_is_not_called(loop: EventLoop) ->
     assert len(called) == 1
 
 
+def test_a_callback_that_fails_is_a_warning(loop: EventLoop, capfd: pytest.CaptureFixture[str]) -> None:
+    loop.call_later(0.0, lambda: os.close(-1))
+    loop.call_later(0.0, loop.stop)
+    loop.run()
+    assert capfd.readouterr().err.startswith("launcher: OSError in ")
+
+
 def test_every_signal_counts(loop: EventLoop) -> None:
     received: list[str] = []
 

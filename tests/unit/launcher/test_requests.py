@@ -61,6 +61,7 @@ def _nested(depth: int) -> list[Any]:
         (_spawn(argv=["\ud800"]), "argv: .*: expected a string without NUL, encodable"),
         (_spawn(env={"A": 1}), "env: {'A': 1}: expected a string"),
         (_spawn(cwd="."), "cwd: '.': expected an absolute path"),
+        (_spawn(cwd="/" + "x" * 4096), "cwd: .*: expected an absolute path of less than 4096 bytes"),
         (_spawn(output={"out": {}}), "output.out.path: missing"),
         (_spawn(not_after=float("inf")), "not_after: inf: expected a number"),
         (
