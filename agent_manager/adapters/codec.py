@@ -1,7 +1,7 @@
 """Domain values to JSON and back, for the database and for the launcher's metadata.
 
-Fields a newer version added are ignored, fields it has not written take their defaults, so that nodes of two versions can
-read each other.
+Fields a newer version added are ignored, fields it has not written take their defaults, so that nodes of two versions
+can read each other.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from agent_manager.ports.processes import LogTail
 STREAMS = ("out", "err")
 
 _BLOCK = 64 * 1024
+_ATTEMPTS = 5
 
 
 class LogDirectory:
@@ -75,26 +76,41 @@ class _Part:
 
 
 def _open_parts(path: str, files: ExitStack) -> list[_Part]:
-    """Every file of a stream, newest first.
+    """The files of a stream in order, newest first; the newest may be missing between two writes.
 
-    All are opened before any is read: an open file keeps its content whatever it is renamed to. One that is met twice,
-    because it was rotated meanwhile, is taken once; the newest may be missing for a moment.
+    An open file keeps its content whatever it is renamed to, so only a rotation while they are being opened matters. It
+    moves the oldest file first and the newest last: has the newest moved, they are opened again (where that happens
+    every time, the newest alone has to do); else one that has just moved up may be met twice, and is taken once.
     """
     parts: list[_Part] = []
-    met: set[tuple[int, int]] = set()
+    for _ in range(_ATTEMPTS):
+        parts = list(_open_each(path, files))
+        if not parts or _in_place(parts[0]):
+            return parts
+    return parts[:1]
+
+
+def _open_each(path: str, files: ExitStack) -> Iterator[_Part]:
+    last: os.stat_result | None = None
     for candidate in _names(path):
         try:
             descriptor = os.open(candidate, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             if candidate == path:
                 continue
-            break
+            return
         files.callback(os.close, descriptor)
         status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) not in met:
-            met.add((status.st_dev, status.st_ino))
-            parts.append(_Part(candidate, descriptor, status.st_size))
-    return parts
+        if last is None or not os.path.samestat(last, status):
+            yield _Part(candidate, descriptor, status.st_size)
+        last = status
+
+
+def _in_place(part: _Part) -> bool:
+    try:
+        return os.path.samestat(os.stat(part.path), os.fstat(part.descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _names(path: str) -> Iterator[str]:

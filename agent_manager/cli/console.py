@@ -50,7 +50,7 @@ def banner(settings: ConsoleSettings, state: dict[str, str], scripts: Path) -> s
         (
             f"agent-manager {release()} is up",
             "",
-            f"  API        {api}   (documentation: {api}/docs)",
+            f"  API        {api}   (description: {api}/api/v1/openapi.json)",
             f"  NATS       {state['nats_url']}   credentials: {_shown(Path(state['nats_creds']))}",
             f"  packages   {_shown(settings.packages_dir)}",
             f"  data       {_shown(settings.data_dir)}",

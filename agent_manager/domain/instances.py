@@ -47,8 +47,9 @@ class Stopping:
 class Launch:
     """One start of the instance's process. `*_at` are monotonic seconds, `started_wall` is Unix seconds.
 
-    `pid` is None until the launcher has confirmed the start. `exit` is set from the end of the main process until its tree
-    is empty.
+    `replaces` is the launch id its slot carried before it (None: there was no slot). `pid` is None until the launcher has
+    confirmed the start. `exit` is set from the end of the main process until its
+    tree is empty.
     """
 
     launch_id: str
@@ -56,6 +57,7 @@ class Launch:
     restart_serial: int
     spec: AgentSpec
     asked_at: float
+    replaces: str | None = None
     pid: int | None = None
     started_wall: float | None = None
     ready_at: float | None = None

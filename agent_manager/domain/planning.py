@@ -34,8 +34,8 @@ PlanItem = Aim | Retire
 def plan(agents: Iterable[Agent], observed: Mapping[str, Instance]) -> tuple[PlanItem, ...]:
     """What differs between `agents` (desired) and `observed` (instances by id), as things to do.
 
-    A restart of an agent with several instances is rolling: those not running go first, then one at a time, the next only
-    when all that were restarted before it are running.
+    A restart of an agent with several instances is rolling: those not running go first, then one at a time, the next
+    only when all that were restarted before it are running.
     """
     items: list[PlanItem] = []
     desired: set[str] = set()

@@ -37,10 +37,14 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartFailed:
-    """There is no process: the launcher could not start it, or its credentials could not be made."""
+    """There is no process: the launcher could not start it, or its credentials could not be made.
+
+    `slot_taken` is False where it did not come so far that the launcher's slot carries the launch.
+    """
 
     launch_id: str
     message: str
+    slot_taken: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,6 +252,7 @@ def _spawn(instance: Instance, context: Context, reason: str) -> Step:
         restart_serial=instance.target.restart_serial,
         spec=instance.target.spec,
         asked_at=context.now.mono,
+        replaces=instance.held,
     )
     spawned = replace(instance, launch=launch, held=launch.launch_id, start_at=None, incarnation=launch.incarnation)
     return Step(
@@ -280,7 +285,8 @@ def _start_failed(instance: Instance, launch: Launch, event: StartFailed, contex
         message=f"could not be started: {event.message}",
         at=context.now.wall,
     )
-    after = _emptied(instance, replace(launch, exit=exit_), context)
+    held = launch.launch_id if event.slot_taken else launch.replaces
+    after = _emptied(replace(instance, held=held), replace(launch, exit=exit_), context)
     return Step(instance=after.instance, actions=(RecordExit(exit=exit_), *after.actions))
 
 

@@ -175,6 +175,7 @@ class Instances:
         self._dying.add(slot.launch_id)
         self._look()
         if launch.failure is not None:
+            slot.pid = None
             return
         slot.state = SlotState.EXITED
         record = ExitRecord(slot=slot.name, launch_id=slot.launch_id, started_at=slot.started_at, exit=ended)
@@ -219,7 +220,6 @@ class Instances:
             self._emit({"type": "empty", "slot": slot.name, "launch_id": slot.launch_id})
         else:
             slot.spawn_failure = str(launch.failure)
-            slot.pid = None
             self._answer(launch)
         self._forget_if_over(launch)
 

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 

@@ -45,8 +45,8 @@ class Slot:
 
     @property
     def main_lives(self) -> bool:
-        """Whether the main process has not been reaped, so that its number is certainly its own."""
-        return self.state in (SlotState.LAUNCHING, SlotState.RUNNING)
+        """Whether there is a main process that has not been reaped, so that `pid` is certainly its own."""
+        return self.pid is not None and self.state in (SlotState.LAUNCHING, SlotState.RUNNING)
 
     def record_exit(self, record: ExitRecord) -> None:
         """Keep an exit until it is acknowledged, the newest 16 of them."""

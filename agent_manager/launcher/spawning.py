@@ -12,7 +12,8 @@ from agent_manager.launcher import linux
 CONTROL_DESCRIPTOR = 3
 """Where a child finds the socket it was given."""
 
-_RESETTABLE_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_ALL_SIGNALS = frozenset(signal.valid_signals())
+_RESETTABLE_SIGNALS = _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}
 _REASON_LIMIT = 2048
 
 
@@ -59,7 +60,7 @@ class Spawner:
         """Fork; the pid, and a non-blocking descriptor that tells how the exec went (`read_status`). Raises OSError."""
         status, status_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # A signal that arrived between fork and exec would be handled by the launcher's handlers, in the child.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:

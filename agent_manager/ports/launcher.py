@@ -66,6 +66,10 @@ class LauncherError(Exception):
     """The launcher refused a request or is gone; the message says why."""
 
 
+class SpawnFailedError(LauncherError):
+    """The launcher tried: the slot carries the launch, but there is no process; the message says why."""
+
+
 class Launcher(Protocol):
     """The manager's end of the connection."""
 
@@ -74,13 +78,14 @@ class Launcher(Protocol):
         ...
 
     async def run(self, on_event: Callable[[LauncherEvent], None]) -> None:
-        """Deliver events, in order, for ever. Raises LauncherError when the launcher is gone, and all it owned with it."""
+        """Deliver events, in order, for ever. Raises LauncherError when the launcher, and all it owned, is gone."""
         ...
 
     async def spawn(self, instance: Instance, expected_launch_id: str | None, credentials: str) -> tuple[int, float]:
         """Start `instance.launch` with `instance` as the slot's metadata; returns process id and start (Unix seconds).
 
-        `credentials` is the path of the launch's credentials file. Raises LauncherError when it could not be started.
+        `credentials` is the path of the launch's credentials file. Raises SpawnFailedError when it could not be started,
+        LauncherError when it was not tried: the slot is then as it was.
         """
         ...
 

@@ -14,7 +14,7 @@ from agent_manager.sdk.status import Status
 
 
 class StatusCommands:
-    """`ping`, `pause`, `resume` and `drain`. `leave` gives up the agent's shared subjects to its other instances."""
+    """`ping`, `pause`, `resume` and `drain`. `leave` gives up the agent's shared subjects, within seconds where given."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class StatusCommands:
         status: Status,
         heartbeat: Heartbeat,
         slots: CommandSlots,
-        leave: Callable[[], Awaitable[None]],
+        leave: Callable[[float | None], Awaitable[None]],
     ) -> None:
         self._identity = identity
         self._status = status
@@ -40,10 +40,10 @@ class StatusCommands:
             commands.DRAIN: self._drain,
         }
 
-    async def drain(self) -> None:
-        """Take no new commands from now on, and let everybody know."""
+    async def drain(self, *, leaving_s: float | None = None) -> None:
+        """Take no new commands from now on, and let everybody know. Waits `leaving_s` at most for those on their way."""
         # In this order what is on its way here already is carried out, not refused.
-        await self._leave()
+        await self._leave(leaving_s)
         self._status.drain()
         await self._heartbeat.beat()
 

@@ -23,6 +23,9 @@ from agent_manager.sdk.metrics import Metrics, MetricsFeed
 from agent_manager.sdk.reception import Reception
 from agent_manager.sdk.status import Status
 
+LEAVING_S = 1.0
+"""How long leaving the shared subjects may delay the stop, which a manager cuts short."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -128,7 +131,7 @@ class Instance:
             self._backgrounds.append(self._tasks.create_task(self._guarded(name, function), name=name))
 
     async def _stop(self) -> None:
-        await self._status_commands.drain()
+        await self._status_commands.drain(leaving_s=LEAVING_S)
         await self._slots.finish(self._parts.options.stop_grace_s)
         for background in self._backgrounds:
             background.cancel()

@@ -17,9 +17,6 @@ from agent_manager.sdk.endpoints import Endpoint
 from agent_manager.sdk.errors import describe
 from agent_manager.sdk.launch_environment import Identity
 
-LEAVING_S = 1.0
-"""How long leaving the shared subjects may delay what comes after it."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -54,14 +51,17 @@ class Reception:
                 await self._connection.subscribe(endpoint.subject, self._received, queue=endpoint.queue_group)
             )
 
-    async def leave(self) -> None:
-        """Leave what is addressed to the agent to its other instances; what is on its way here is still taken."""
+    async def leave(self, timeout_s: float | None) -> None:
+        """Leave what is addressed to the agent to its other instances; returns when all that came here has been taken.
+
+        Or after `timeout_s` seconds, where given: leaving then goes on by itself.
+        """
         shared, self._shared = self._shared, []
         if not shared or not self._connection.is_connected:
             return
         leaving = [self._tasks.create_task(_drained(each), name=f"leaving {each.subject}") for each in shared]
         # Not cancelled when it takes longer: nats-py's reader does not survive a cancelled flush.
-        await asyncio.wait(leaving, timeout=LEAVING_S)
+        await asyncio.wait(leaving, timeout=timeout_s)
 
     def _receiver(self, dispatch: CommandDispatch) -> Callable[[Msg], Awaitable[None]]:
         async def received(message: Msg) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 from tests.harness.agents import SDK_AGENT, sdk_agent
 from tests.harness.node import Node, write_package
 from tests.harness.waiting import eventually
 
 
-async def package(node: Node, name: str) -> dict[str, object]:
+async def package(node: Node, name: str) -> dict[str, Any]:
     items = (await node.get("/packages"))["items"]
     return next((item for item in items if item["name"] == name), {})
+
+
+async def becomes(node: Node, name: str, status: str) -> None:
+    async def there() -> bool:
+        return (await package(node, name)).get("status") == status
+
+    await eventually(there)
 
 
 async def test_a_folder_dropped_in_broken_mended_and_removed(node: Node) -> None:
@@ -25,11 +33,8 @@ async def test_a_folder_dropped_in_broken_mended_and_removed(node: Node) -> None
     manifest = node.packages / "late_comer" / "agent.yaml"
     manifest.write_text("version: 1.0.0\nentrypoint: agent.py\nreplicas: many\n", encoding="utf-8")
 
-    async def broken() -> bool:
-        return (await package(node, "late_comer"))["status"] == "invalid"
-
-    await eventually(broken)
-    (fault,) = (await package(node, "late_comer"))["faults"]  # type: ignore[misc]
+    await becomes(node, "late_comer", "invalid")
+    (fault,) = (await package(node, "late_comer"))["faults"]
     assert fault["file"] == "late_comer/agent.yaml"
     assert fault["line"] == 3
     assert fault["key"] == "replicas"
@@ -39,10 +44,7 @@ async def test_a_folder_dropped_in_broken_mended_and_removed(node: Node) -> None
 
     manifest.write_text("version: 1.1.0\nentrypoint: agent.py\n", encoding="utf-8")
 
-    async def mended() -> bool:
-        return (await package(node, "late_comer"))["status"] == "available"
-
-    await eventually(mended)
+    await becomes(node, "late_comer", "available")
     assert (await node.agent("late-comer"))["version"] == "1.1.0"
 
     shutil.rmtree(node.packages / "late_comer")
@@ -60,7 +62,7 @@ async def test_a_package_that_never_was_valid_is_listed_with_its_faults_and_can_
     await node.up()
     listed = await package(node, "wip")
     assert listed["status"] == "invalid"
-    assert {fault["key"] for fault in listed["faults"]} >= {"version", "nonsense", "entrypoint"}  # type: ignore[attr-defined]
+    assert {fault["key"] for fault in listed["faults"]} >= {"version", "nonsense", "entrypoint"}
     assert await node.agent("wip") == {}
 
     (folder / "agent.yaml").write_text("version: 1.0.0\nentrypoint: agent.py\n", encoding="utf-8")

@@ -107,6 +107,7 @@ def test_a_manager_that_hangs_is_replaced(tmp_path: Path) -> None:
     with running_launcher(tmp_path, manager_service(tmp_path) | {"ready": rules}) as launcher:
         launcher.manager.ask("ready")
         launcher.manager.expect("ping")
+        launcher.manager.ask("release", slot="none")  # so the pong has been read as well
         hanging = _manager_process(launcher)
         _replace(launcher, lambda _manager: hanging.suspend())
         assert not hanging.is_running()

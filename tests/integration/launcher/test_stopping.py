@@ -21,8 +21,8 @@ from tests.harness.waiting import wait_until
 _NOTES_ITS_END = """
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-open(sys.argv[1] + ".started", "w")
 try:
+    open(sys.argv[1] + ".started", "w").close()
     while True: signal.pause()
 finally:
     with open(sys.argv[2], "a") as file: file.write(sys.argv[1] + " ")

@@ -43,6 +43,22 @@ def test_a_slot_is_not_given_away_before_its_tree_is_empty(state: SlotState) -> 
         _begin(table, "l2", "l1")
 
 
+@pytest.mark.parametrize(
+    ("state", "pid", "lives"),
+    [
+        (SlotState.LAUNCHING, 7, True),
+        (SlotState.RUNNING, 7, True),
+        (SlotState.LAUNCHING, None, False),  # it could not execute its program, and has been reaped
+        (SlotState.EXITED, 7, False),
+        (SlotState.EMPTY, 7, False),
+    ],
+)
+def test_a_pid_counts_while_its_process_has_not_been_reaped(state: SlotState, pid: int | None, lives: bool) -> None:
+    slot = _begin(SlotTable(), "l1", None)
+    slot.state, slot.pid = state, pid
+    assert slot.main_lives is lives
+
+
 def test_a_new_launch_inherits_exits_and_nothing_else() -> None:
     table = SlotTable()
     first = _empty(table, "l1", None)
