@@ -7,7 +7,6 @@ launcher's first frame, before there is a database or a bus.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -105,11 +104,13 @@ class Daemon:
     async def _stop(self, manager: Manager, *, stop_agents: bool) -> None:
         if stop_agents:
             await manager.supervisor.stop_all()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(LAST_WORDS_S):
                 await manager.journal.flushed()
                 await manager.feed.sent()
-                await manager.bus.close()
+        except TimeoutError:
+            log.error("observations_not_written", extra={"waited_s": LAST_WORDS_S})
+        await manager.bus.close()
         await manager.store.close()
         await manager.launcher.close()
 

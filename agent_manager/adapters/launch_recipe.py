@@ -43,20 +43,21 @@ class LaunchRecipe:
     def prepare(self, instance: Instance, launch: Launch, credentials: str) -> ProcessStart:
         """The command of `launch`. The manifest's `env` overrides what is inherited, never the launch's identity."""
         spec = launch.spec
-        inherited = {key: value for key, value in self.inherited.items() if not key.startswith(_OWN_PREFIXES)}
         return ProcessStart(
             argv=self._argv(spec),
-            environment={
-                **inherited,
-                # Output is read through a pipe, where Python would keep it back until a block is full.
-                "PYTHONUNBUFFERED": "1",
-                **spec.env,
-                **self._identity(instance, launch, credentials),
-            },
+            environment={**self._surroundings(spec), **self._identity(instance, launch, credentials)},
             working_directory=spec.working_directory,
             output={stream: f"{self.output_stem(instance.id)}.{stream}.log" for stream in ("out", "err")},
             logs=spec.logs,
         )
+
+    def _surroundings(self, spec: AgentSpec) -> dict[str, str]:
+        inherited = {key: value for key, value in self.inherited.items() if not key.startswith(_OWN_PREFIXES)}
+        # Output is read through a pipe, where Python would keep it back until a block is full.
+        chosen = {**inherited, "PYTHONUNBUFFERED": "1", **spec.env}
+        # The one name of an identity that a launch may lack: nobody else may set it then.
+        chosen.pop(names.AGENT_HEARTBEAT_INTERVAL_S, None)
+        return chosen
 
     def _argv(self, spec: AgentSpec) -> tuple[str, ...]:
         if spec.entrypoint is None:

@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from agent_manager.adapters.codec import INSTANCE, UnreadableError
@@ -23,6 +23,7 @@ from agent_manager.ports.launcher import (
     ShutdownRequested,
     Slot,
     SlotState,
+    SpawnFailedError,
 )
 
 PROTOCOL = 1
@@ -44,33 +45,42 @@ class LauncherClient:
         self._writer: asyncio.StreamWriter | None = None
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_id = 0
+        self._over = False
         self.launcher_pid = 0
 
     async def connect(self) -> tuple[Slot, ...]:
-        """Take over; see the port. Raises LauncherError when the launcher speaks another protocol."""
+        """Take over; see the port. Raises LauncherError when the launcher speaks another protocol, or is gone."""
         connection = socket.socket(fileno=self._descriptor)
         connection.setblocking(False)
         self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_MAX_FRAME)
-        hello = await self._read_frame(self._reader)
-        if hello.get("type") != "hello" or hello.get("protocol") != PROTOCOL:
-            raise LauncherError(f"the launcher speaks protocol {hello.get('protocol')!r}, this manager {PROTOCOL}")
-        self.launcher_pid = int(hello["launcher_pid"])
-        return tuple(_slot(entry) for entry in hello["slots"])
+        with _understanding():
+            hello = await self._read_frame(self._reader)
+            if hello["type"] != "hello" or hello["protocol"] != PROTOCOL:
+                raise LauncherError(f"the launcher speaks protocol {hello['protocol']!r}, this manager {PROTOCOL}")
+            self.launcher_pid = int(hello["launcher_pid"])
+            return tuple(_slot(entry) for entry in hello["slots"])
 
     async def run(self, on_event: Callable[[LauncherEvent], None]) -> None:
-        """Deliver events and replies until the launcher closes the connection. Raises LauncherError then."""
-        if self._reader is None:
+        """Deliver events and replies until `close`. Raises LauncherError when the launcher has closed the connection."""
+        if self._reader is None or self._writer is None:
             raise LauncherError("not connected")
         try:
             while True:
-                self._deliver(await self._read_frame(self._reader), on_event)
-        except (asyncio.IncompleteReadError, OSError) as error:
-            raise LauncherError("the launcher has closed the connection") from error
+                with _understanding():
+                    frame = await self._read_frame(self._reader)
+                    event = self._heard(frame)
+                if event is not None:
+                    on_event(event)
+        except LauncherError:
+            if not self._over:
+                raise
         finally:
+            self._writer.close()
             self._fail_open_requests()
 
     async def close(self) -> None:
         """Close the connection."""
+        self._over = True
         if self._writer is not None:
             self._writer.close()
             with contextlib.suppress(OSError):
@@ -151,7 +161,8 @@ class LauncherClient:
         with contextlib.suppress(LauncherError):
             self._send({"type": kind, "id": self._next_id(), **fields})
 
-    def _deliver(self, frame: dict[str, Any], on_event: Callable[[LauncherEvent], None]) -> None:
+    def _heard(self, frame: dict[str, Any]) -> LauncherEvent | None:
+        """What a frame tells the manager; None where it concerns only this client, and for what it does not know."""
         match frame["type"]:
             case "reply":
                 self._settle(frame)
@@ -159,14 +170,12 @@ class LauncherClient:
                 self._send({"type": "pong", "number": frame["number"]})
             case "exited":
                 exit_ = frame["exit"]
-                on_event(LaunchExited(instance_id=exit_["slot"], exit=_process_exit(exit_)))
+                return LaunchExited(instance_id=exit_["slot"], exit=_process_exit(exit_))
             case "empty":
-                on_event(LaunchEmptied(instance_id=frame["slot"], launch_id=frame["launch_id"]))
+                return LaunchEmptied(instance_id=frame["slot"], launch_id=frame["launch_id"])
             case "shutdown":
-                on_event(ShutdownRequested(hurry=bool(frame["hurry"])))
-            case _:
-                # `drained`, and what a newer launcher may say.
-                pass
+                return ShutdownRequested(hurry=bool(frame["hurry"]))
+        return None
 
     def _settle(self, frame: dict[str, Any]) -> None:
         future = self._replies.get(frame["id"])
@@ -178,12 +187,28 @@ class LauncherClient:
         elif frame["ok"]:
             future.set_result(frame["result"])
         else:
-            future.set_exception(LauncherError(frame["error"]["message"]))
+            future.set_exception(_refusal(frame["error"]))
 
     def _fail_open_requests(self) -> None:
         for future in self._replies.values():
             if not future.done():
                 future.set_exception(LauncherError("the launcher has closed the connection"))
+
+
+@contextlib.contextmanager
+def _understanding() -> Iterator[None]:
+    """Turn what ends or garbles the connection into LauncherError."""
+    try:
+        yield
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise LauncherError("the launcher has closed the connection") from error
+    except (ValueError, TypeError, LookupError) as error:
+        raise LauncherError(f"the launcher has said something that cannot be understood: {error!r}") from error
+
+
+def _refusal(error: dict[str, Any]) -> LauncherError:
+    kind = SpawnFailedError if error["code"] == "spawn_failed" else LauncherError
+    return kind(error["message"])
 
 
 def _slot(entry: dict[str, Any]) -> Slot:

@@ -91,20 +91,20 @@ class Console:
         self._over = asyncio.Event()
 
     async def run(self) -> None:
-        """Print until SIGTERM."""
+        """Print until SIGTERM, and then what has come so far, whether or not the node ever came up."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._over.set)
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(work) for work in (self._follow(), self._print())]
             await self._over.wait()
-            await self._lines.join()
             for loop in loops:
                 loop.cancel()
+        while not self._lines.empty():
+            _say(self._lines.get_nowait())
 
     async def _print(self) -> None:
         _say(banner(self._settings, await self._state(), Path(sys.executable).parent))
         while True:
             _say(await self._lines.get())
-            self._lines.task_done()
 
     async def _state(self) -> dict[str, str]:
         """The state file, written by the launcher once every service is ready."""

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from agent_manager.adapters.nats import embedded
 from agent_manager.adapters.nats.embedded import EmbeddedNats
 from agent_manager.adapters.nats.private_files import make_private_directory, write_private
 from agent_manager.adapters.sql.migration import migrate
-from agent_manager.domain.errors import ConflictError, InvalidRequestError
+from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
 
 LAUNCHER_PROTOCOL = 1
 """The version of the service table written here."""
@@ -40,6 +40,10 @@ class UpOptions:
     log_level: str
 
 
+class DataDirectoryError(UnavailableError):
+    """The data directory cannot be made, read or written."""
+
+
 class AlreadyRunningError(ConflictError):
     """Another node uses the data directory."""
 
@@ -49,20 +53,27 @@ def up(options: UpOptions) -> None:
 
     Raises AgentManagerError with what is wrong and how to mend it.
     """
-    _check(options)
-    make_private_directory(options.data_dir)
-    with _only_one(options.data_dir):
-        table = _prepare(options)
-        path = options.data_dir / "run" / "services.json"
-        write_private(path, json.dumps(table, indent=2))
+    options = _checked(options)
+    try:
+        make_private_directory(options.data_dir)
+        with _only_one(options.data_dir):
+            table = _prepare(options)
+            path = options.data_dir / "run" / "services.json"
+            write_private(path, json.dumps(table, indent=2))
+    except OSError as error:
+        raise DataDirectoryError(
+            f"the data directory {options.data_dir} cannot be used: {error}; name another with --data-dir"
+        ) from error
     os.execv(sys.executable, [sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)])
 
 
-def _check(options: UpOptions) -> None:
+def _checked(options: UpOptions) -> UpOptions:
+    """The options, with the host as a number: that is what the launcher asks whether a service listens."""
+    host = "127.0.0.1" if options.host == "localhost" else options.host
     try:
-        loopback = ip_address(options.host).is_loopback
+        loopback = ip_address(host).is_loopback
     except ValueError:
-        loopback = options.host == "localhost"
+        loopback = False
     if not loopback:
         raise InvalidRequestError(
             f"--host {options.host} is not a loopback address; there is no authentication yet, so only 127.0.0.1, ::1 "
@@ -74,6 +85,12 @@ def _check(options: UpOptions) -> None:
         raise InvalidRequestError(
             f"the packages folder {options.packages_dir} does not exist; make it, or name another with --packages"
         )
+    for flag, path in (("--data-dir", options.data_dir), ("--packages", options.packages_dir)):
+        if not str(path).isprintable():
+            raise InvalidRequestError(
+                f"{flag} {str(path)!r}: paths travel over the bus and into the database as text; name one that is text"
+            )
+    return replace(options, host=host)
 
 
 @contextmanager

@@ -47,9 +47,8 @@ class Stopping:
 class Launch:
     """One start of the instance's process. `*_at` are monotonic seconds, `started_wall` is Unix seconds.
 
-    `replaces` is the launch id its slot carried before it (None: there was no slot). `pid` is None until the launcher has
-    confirmed the start. `exit` is set from the end of the main process until its
-    tree is empty.
+    `replaces` is the launch id its slot carried before it (None: there was no slot). `pid` is None until the launcher
+    has confirmed the start. `exit` is set from the end of the main process until its tree is empty.
     """
 
     launch_id: str

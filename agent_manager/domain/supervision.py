@@ -424,7 +424,9 @@ def _exited(instance: Instance, ended: ProcessExit, context: Context) -> Step:
     launch = instance.launch
     if launch is None or launch.launch_id != ended.launch_id:
         # An exit of an earlier launch that was never acknowledged: kept, but it decides nothing.
-        return Step(instance=instance, actions=(RecordExit(exit=_as_record(ended, None)),))
+        last = instance.last_exit
+        known = last if last is not None and last.launch_id == ended.launch_id else None
+        return Step(instance=instance, actions=(RecordExit(exit=known or _as_record(ended, None)),))
     if launch.exit is not None:
         return Step(instance=instance, actions=(RecordExit(exit=launch.exit),))
     exit_ = _as_record(ended, launch)

@@ -19,7 +19,7 @@ from typing import Any
 
 from agent_manager.launcher.rotating_file import LogFile, RotatingFile
 from agent_manager.launcher.run_tag import RunTag
-from agent_manager.launcher.spawning import CONTROL_DESCRIPTOR
+from agent_manager.launcher.spawning import CONTROL_DESCRIPTOR, raise_descriptor_limit
 
 _MESSAGE_LIMIT_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -141,6 +141,7 @@ def _integer(data: bytes) -> int:
 def main() -> None:
     """Pump for the launcher at the other end of descriptor 3."""
     os.umask(_UMASK)
+    raise_descriptor_limit()
     with socket.socket(fileno=CONTROL_DESCRIPTOR) as control:
         LogPump(control, RunTag.inherited()).run()
 

@@ -23,9 +23,6 @@ from agent_manager.launcher.spawning import Program, SpawnFailure
 _ANSWER_LIMIT_BYTES = 1024
 _TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
 
-_SPARE_DESCRIPTORS = 64
-"""Always left for what has to work also when no more launches can be started, such as looking at processes."""
-
 _Callback = Callable[[], None]
 
 
@@ -55,7 +52,8 @@ class PumpClient:
         self._unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self._streams: dict[int, _Stream] = {}
         self._ids = itertools.count(1)
-        self._highest_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_DESCRIPTORS
+        # The pump has the same limit, and needs a pipe and a file for each stream.
+        self._highest_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._on_ended: _Callback | None = None
 
     def start(self) -> None:
@@ -95,20 +93,27 @@ class PumpClient:
 
     def _start(self) -> None:
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                program = replace(self._program, control=theirs.fileno())
-                self._children.start(program, on_started=self._on_started, on_exit=self._on_exit)
+            self._control = self._launch()
         except OSError as error:
             self._restart(str(error))
             return
-        ours.setblocking(False)
-        self._control = ours
-        self._loop.watch(ours.fileno(), self._on_ready)
+        self._loop.watch(self._control.fileno(), self._on_ready)
         for stream_id, stream in self._streams.items():
             self._introduce(stream_id, stream)
         if self._on_ended is not None:
             self._send({"goodbye": True})
+
+    def _launch(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            program = replace(self._program, control=theirs.fileno())
+            try:
+                self._children.start(program, on_started=self._on_started, on_exit=self._on_exit)
+            except OSError:
+                ours.close()
+                raise
+        return ours
 
     def _introduce(self, stream_id: int, stream: _Stream) -> None:
         self._send({"open": stream_id, "log": asdict(stream.log)}, stream.read_end)

@@ -53,8 +53,7 @@ class Spawner:
         _forbid_inheritance()
         self._launcher_pid = os.getpid()
         self._inherited_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-        hard_limit = self._inherited_limit[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+        raise_descriptor_limit()
 
     def spawn(self, program: Program) -> tuple[int, int]:
         """Fork; the pid, and a non-blocking descriptor that tells how the exec went (`read_status`). Raises OSError."""
@@ -93,6 +92,12 @@ class Spawner:
             os.write(status_writer, f"{step}\n{_reason(step, program, error)}".encode(errors="replace")[:_REASON_LIMIT])
         finally:
             os._exit(127)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many descriptors as possible. Raises OSError."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def read_status(status: int) -> SpawnFailure | None:

@@ -84,8 +84,8 @@ class Launcher(Protocol):
     async def spawn(self, instance: Instance, expected_launch_id: str | None, credentials: str) -> tuple[int, float]:
         """Start `instance.launch` with `instance` as the slot's metadata; returns process id and start (Unix seconds).
 
-        `credentials` is the path of the launch's credentials file. Raises SpawnFailedError when it could not be started,
-        LauncherError when it was not tried: the slot is then as it was.
+        `credentials` is the path of the launch's credentials file. Raises SpawnFailedError when it could not be
+        started, LauncherError when it was not tried: the slot is then as it was.
         """
         ...
 

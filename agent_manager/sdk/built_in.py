@@ -14,7 +14,7 @@ from agent_manager.sdk.status import Status
 
 
 class StatusCommands:
-    """`ping`, `pause`, `resume` and `drain`. `leave` gives up the agent's shared subjects, within seconds where given."""
+    """`ping`, `pause`, `resume` and `drain`. `leave` gives up the shared subjects, within seconds where given."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class StatusCommands:
         }
 
     async def drain(self, *, leaving_s: float | None = None) -> None:
-        """Take no new commands from now on, and let everybody know. Waits `leaving_s` at most for those on their way."""
+        """Take no new commands from now on, and say so. Waits `leaving_s` at most for what is on its way."""
         # In this order what is on its way here already is carried out, not refused.
         await self._leave(leaving_s)
         self._status.drain()

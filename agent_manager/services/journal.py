@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent_manager.domain.errors import AgentManagerError
@@ -38,16 +39,25 @@ class _Batch:
     """`facts` are in the order in which they happened; of an instance only the latest state matters."""
 
     instances: dict[str, Instance] = field(default_factory=dict)
-    facts: deque[Event | _Ended] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
+    facts: deque[Event | _Ended] = field(default_factory=deque)
     retired: dict[str, Instance] = field(default_factory=dict)
+    dropped: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.instances or self.facts or self.retired)
 
+    def add(self, fact: Event | _Ended) -> None:
+        self.facts.append(fact)
+        if len(self.facts) > MAX_PENDING:
+            self.facts.popleft()
+            self.dropped += 1
+
     def absorb(self, newer: _Batch) -> None:
         self.instances.update(newer.instances)
-        self.facts.extend(newer.facts)
         self.retired.update(newer.retired)
+        self.dropped += newer.dropped
+        for fact in newer.facts:
+            self.add(fact)
 
 
 class Journal:
@@ -62,12 +72,17 @@ class Journal:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._on_released: list[Callable[[str], None]] = []
+
+    def on_released(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the id of every retired instance once its slot is released."""
+        self._on_released.append(callback)
 
     def changed(self, instance: Instance) -> None:
         """An instance has a new status or reason."""
         self._announcer.status(instance)
         self._note(instance)
-        self._pending.facts.append(
+        self._pending.add(
             Event(
                 type=instance.status.value,
                 agent_id=instance.agent_id,
@@ -84,7 +99,7 @@ class Journal:
 
     def exited(self, instance: Instance, exit_: Exit) -> None:
         """A launch has ended."""
-        self._pending.facts.append(_Ended(instance, exit_))
+        self._pending.add(_Ended(instance, exit_))
         self._note(instance)
 
     def retired(self, instance: Instance) -> None:
@@ -112,7 +127,6 @@ class Journal:
 
     def _note(self, instance: Instance) -> None:
         self._pending.instances[instance.id] = instance
-        self._pending.retired.pop(instance.id, None)
         self._stir()
 
     def _stir(self) -> None:
@@ -125,14 +139,21 @@ class Journal:
         except AgentManagerError as error:
             log.warning("observations_delayed", extra={"error": error.message, "pending": len(batch.facts)})
             return False
-        for fact in batch.facts:
-            if isinstance(fact, _Ended):
-                self._launcher.acknowledge(fact.instance.id, fact.exit.launch_id)
-        for instance_id in batch.retired:
-            self._launcher.release(instance_id)
+        if batch.dropped:
+            log.error("observations_lost", extra={"count": batch.dropped})
+        self._tell_launcher(batch)
         for event in events:
             self._announcer.event(event)
         return True
+
+    def _tell_launcher(self, written: _Batch) -> None:
+        for fact in written.facts:
+            if isinstance(fact, _Ended):
+                self._launcher.acknowledge(fact.instance.id, fact.exit.launch_id)
+        for instance_id in written.retired:
+            self._launcher.release(instance_id)
+            for callback in self._on_released:
+                callback(instance_id)
 
     def _unit(self, transaction: Transaction, batch: _Batch) -> list[Event]:
         kept = []

@@ -16,6 +16,9 @@ from agent_manager.domain.planning import Aim, plan
 from agent_manager.ports.store import Store
 from agent_manager.services.supervisor import Supervisor
 
+RETRY_S = 1.0
+"""Pause after a read that failed."""
+
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +32,7 @@ class Reconciler:
         self._interval_s = interval_s
         self._agents: dict[str, Agent] | None = None
         self._look_again = asyncio.Event()
-        self._stale = True
+        self._read_at = 0.0
         supervisor.on_change(self._look_again.set)
 
     @property
@@ -39,27 +42,28 @@ class Reconciler:
 
     def nudge(self) -> None:
         """Desired state has changed: read it again, soon."""
-        self._stale = True
+        self._read_at = 0.0
         self._look_again.set()
 
     async def run(self) -> None:
         """Reconcile, for ever."""
+        loop = asyncio.get_running_loop()
         while True:
-            if self._stale:
-                await self._read()
+            self._look_again.clear()
+            if loop.time() >= self._read_at:
+                await self._read(loop.time())
             self._carry_out()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._interval_s):
+                async with asyncio.timeout_at(self._read_at):
                     await self._look_again.wait()
-            self._stale = self._stale or not self._look_again.is_set()
-            self._look_again.clear()
 
-    async def _read(self) -> None:
-        self._stale = False
+    async def _read(self, now: float) -> None:
+        """Read what is desired. However much goes on here, it is read again within the interval."""
+        self._read_at = now + self._interval_s
         try:
             agents = await self._store.read(lambda transaction: transaction.agents())
         except AgentManagerError as error:
-            self._stale = True
+            self._read_at = min(self._read_at, now + RETRY_S)
             log.warning("desired_state_unreadable", extra={"error": error.message})
         else:
             self._agents = {agent.id: agent for agent in agents if agent.node_id == self._node_id}

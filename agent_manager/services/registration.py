@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from agent_manager.ports.packages import FoundPackage, PackageSource
 from agent_manager.ports.store import Store, Transaction
 from agent_manager.services.reconciler import Reconciler
 
+RETRY_S = 1.0
+"""Pause after a look that failed."""
+
 log = logging.getLogger(__name__)
 
 
@@ -33,24 +37,28 @@ class Discovery:
     node_id: str
 
     async def run(self) -> None:
-        """Look whenever something may have changed, for ever."""
+        """Look whenever something may have changed, for ever; a look that fails is repeated."""
         async for _ in self.source.changes():
-            await self.look()
+            looked = await self.look()
+            while not looked:
+                await asyncio.sleep(RETRY_S)
+                looked = await self.look()
 
-    async def look(self) -> None:
-        """Scan once and register what is there. While the store is away nothing changes; the next look catches up."""
-        found = await self.source.scan()
+    async def look(self) -> bool:
+        """Scan once and register what is there; False, and nothing changed, while folders or store are away."""
         now = self.clock.now().wall
         try:
+            found = await self.source.scan()
             events = await self.store.write(lambda transaction: register(transaction, found, self.node_id, now))
         except AgentManagerError as error:
             log.warning("registration_delayed", extra={"error": error.message})
-            return
+            return False
         for event in events:
             log.info(event.type, extra={"agent_id": event.agent_id, "message_text": event.message, **event.data})
             self.announcer.event(event)
         if events:
             self.reconciler.nudge()
+        return True
 
 
 def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: str, now: float) -> list[Event]:
@@ -83,7 +91,11 @@ def _register_folder(
     transaction.save_package(package)
     if spec is None or package.agent_id is None:
         return [_invalid(package, now)]
-    return _register_agent(transaction, package, package.agent_id, spec, now)
+    events = _register_agent(transaction, package, package.agent_id, spec, now)
+    if not events and known is not None and known.faults:
+        message = f"package {package.name} is valid again"
+        events = [Event(type="package_mended", agent_id=package.agent_id, at=now, message=message)]
+    return events
 
 
 def _register_agent(
@@ -98,9 +110,8 @@ def _register_agent(
     if replace(agent, updated_at=present.updated_at) == present:
         return []
     transaction.save_agent(agent)
-    return [
-        _event("updated", agent_id, now, f"package {package.name} has changed; instances keep what they run", agent)
-    ]
+    what = "has changed; instances keep what they run" if present.available else "is back"
+    return [_event("updated", agent_id, now, f"package {package.name} {what}", agent)]
 
 
 def _new_agent(package: Package, agent_id: str, spec: AgentSpec, now: float) -> Agent:
@@ -133,7 +144,8 @@ def _renewed(agent: Agent, package: Package, spec: AgentSpec, now: float) -> Age
 
 def _folder_gone(transaction: Transaction, package: Package, now: float) -> list[Event]:
     agent = transaction.agent(package.agent_id) if package.agent_id is not None else None
-    if agent is None:
+    if agent is None or agent.package != package.name:
+        # It never became an agent, or another folder has taken the agent over (this one, renamed).
         transaction.remove_package(package.node_id, package.name)
     elif package.status is PackageStatus.UNAVAILABLE:
         return []

@@ -36,7 +36,16 @@ from agent_manager.domain.supervision import (
 from agent_manager.ports.bus import AgentChannel
 from agent_manager.ports.clock import Chance, Clock
 from agent_manager.ports.identities import Identities
-from agent_manager.ports.launcher import LaunchEmptied, Launcher, LauncherError, LaunchExited, Slot, SlotState
+from agent_manager.ports.launcher import (
+    LaunchEmptied,
+    Launcher,
+    LauncherError,
+    LaunchExited,
+    Slot,
+    SlotState,
+    SpawnFailedError,
+)
+from agent_manager.services import adoption
 from agent_manager.services.eyesight import Eyesight
 from agent_manager.services.journal import Journal
 
@@ -69,8 +78,11 @@ class Supervisor:
         self._instances: dict[str, Instance] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._clearing: set[str] = set()
+        self._in_a_hurry = False
         self._changed = asyncio.Event()
         self._on_change: list[Callable[[], None]] = []
+        journal.on_released(self._cleared)
 
     @property
     def instances(self) -> Mapping[str, Instance]:
@@ -100,19 +112,38 @@ class Supervisor:
 
     def adopt(self, slots: tuple[Slot, ...]) -> None:
         """Take over what the launcher holds, in whatever state; nothing is restarted that should not be."""
-        self._identities.keep_only(frozenset(slot.launch_id for slot in slots if slot.state is not SlotState.EMPTY))
+        self._keep_only_credentials_of(slots)
         for slot in slots:
             if slot.instance is None:
-                # Nobody knows what it is or how to supervise it; once it is gone its slot is released.
-                self._launcher.signal(slot.instance_id, slot.launch_id, "SIGKILL")
-                continue
-            self._instances[slot.instance_id] = slot.instance
-            self._carry_out(slot.instance, supervision.resume(slot.instance))
-            for occurrence in _missed(slot):
-                self._apply(slot.instance_id, occurrence)
-            self._arm(slot.instance_id)
+                self._clear(slot)
+            else:
+                self._take_over(slot, slot.instance)
         if slots:
             log.info("instances_adopted", extra={"count": len(self._instances)})
+
+    def _keep_only_credentials_of(self, slots: tuple[Slot, ...]) -> None:
+        try:
+            self._identities.keep_only(frozenset(slot.launch_id for slot in slots if slot.state is not SlotState.EMPTY))
+        except OSError as error:
+            log.error("credentials_not_destroyed", extra={"error": str(error)})
+
+    def _take_over(self, slot: Slot, instance: Instance) -> None:
+        self._instances[slot.instance_id] = instance
+        self._carry_out(instance, adoption.again(slot, instance))
+        for occurrence in adoption.missed(slot, instance):
+            self._apply(slot.instance_id, occurrence)
+        self._arm(slot.instance_id)
+
+    def _clear(self, slot: Slot) -> None:
+        """Nobody knows what runs there or how to supervise it; once it is gone its slot is released."""
+        log.error("slot_cleared", extra={"instance_id": slot.instance_id, "launch_id": slot.launch_id})
+        self._clearing.add(slot.instance_id)
+        for exit_ in slot.exits:
+            self._launcher.acknowledge(slot.instance_id, exit_.launch_id)
+        if slot.state is SlotState.EMPTY:
+            self._release(slot.instance_id)
+        else:
+            self._launcher.signal(slot.instance_id, slot.launch_id, "SIGKILL")
 
     def launcher_event(self, event: LaunchExited | LaunchEmptied) -> None:
         """Something the launcher has said."""
@@ -127,12 +158,24 @@ class Supervisor:
         if isinstance(event, LaunchExited):
             self._launcher.acknowledge(event.instance_id, event.exit.launch_id)
         else:
-            self._launcher.release(event.instance_id)
+            self._release(event.instance_id)
+
+    def _release(self, instance_id: str) -> None:
+        self._launcher.release(instance_id)
+        self._cleared(instance_id)
+
+    def _cleared(self, instance_id: str) -> None:
+        self._clearing.discard(instance_id)
+        self._notify()
 
     # ---------------------------------------------------------------- what is wanted
 
     def aim(self, aim: Aim) -> None:
-        """Let an instance aim at a target; makes the instance where there is none."""
+        """Let an instance aim at a target; makes the instance where there is none.
+
+        Nothing happens while the slot still holds what was there before: its release is a change after which whoever
+        aims looks again.
+        """
         instance = Instance(
             agent_id=aim.agent_id,
             ordinal=aim.ordinal,
@@ -140,6 +183,8 @@ class Supervisor:
             target=Target(run=False, spec=aim.target.spec),
             since_wall=self._clock.now().wall,
         )
+        if instance.id in self._clearing:
+            return
         present = self._instances.setdefault(instance.id, instance)
         if present is instance:
             self._journal.noted(instance)
@@ -151,6 +196,7 @@ class Supervisor:
         if instance.launch is None:
             del self._instances[instance_id]
             self._disarm(instance_id)
+            self._clearing.add(instance_id)
             self._journal.retired(instance)
             self._notify()
         elif instance.target.run:
@@ -160,10 +206,13 @@ class Supervisor:
         """Stop every instance, each by its own ladder and all at once; returns when no process is left."""
         for instance_id, instance in list(self._instances.items()):
             self._apply(instance_id, TargetSet(target=replace(instance.target, run=False)))
+        if self._in_a_hurry:
+            self.hurry()
         await self._until_no_process()
 
     def hurry(self) -> None:
-        """No more patience with what is stopping."""
+        """No more patience with what is stopping, nor with what `stop_all` will stop."""
+        self._in_a_hurry = True
         for instance_id in list(self._instances):
             self._apply(instance_id, Hurry())
 
@@ -198,7 +247,7 @@ class Supervisor:
         only_alive = isinstance(occurrence, HeartbeatSeen) and after.status is before.status
         if after != before and not only_alive:
             self._launcher.update(after)
-        if after.launch is None:
+        if _launch_id(after) != _launch_id(before):
             self._heartbeats.pop(instance_id, None)
         self._carry_out(after, step.actions)
         if (after.status, after.reason) != (before.status, before.reason):
@@ -250,8 +299,14 @@ class Supervisor:
                 case Signal():
                     self._launcher.signal(instance.id, action.launch_id, action.signal)
                 case RecordExit():
-                    self._identities.destroy(action.exit.launch_id)
+                    self._destroy_credentials(action.exit.launch_id)
                     self._journal.exited(instance, action.exit)
+
+    def _destroy_credentials(self, launch_id: str) -> None:
+        try:
+            self._identities.destroy(launch_id)
+        except OSError as error:
+            log.error("credentials_not_destroyed", extra={"launch_id": launch_id, "error": str(error)})
 
     def _start_task(self, coroutine: Coroutine[None, None, None], name: str) -> None:
         self._tasks.create_task(coroutine, name=name)
@@ -261,8 +316,9 @@ class Supervisor:
         try:
             credentials = self._identities.issue(instance.agent_id, instance.id, launch_id)
             pid, started_at = await self._launcher.spawn(instance, spawn.expected_launch_id, credentials)
-        except (LauncherError, OSError) as error:
-            self._apply(instance.id, StartFailed(launch_id=launch_id, message=str(error)))
+        except (LauncherError, AgentManagerError, OSError) as error:
+            slot_taken = isinstance(error, SpawnFailedError)
+            self._apply(instance.id, StartFailed(launch_id=launch_id, message=str(error), slot_taken=slot_taken))
         else:
             self._apply(instance.id, Started(launch_id=launch_id, pid=pid, started_at=started_at))
 
@@ -275,16 +331,5 @@ class Supervisor:
             self._apply(instance_id, Drained(launch_id=drain.launch_id))
 
 
-def _missed(slot: Slot) -> list[Occurrence]:
-    """What happened to a slot while no manager listened, in order."""
-    missed: list[Occurrence] = [Exited(exit=exit_) for exit_ in slot.exits]
-    launch = slot.instance.launch if slot.instance is not None else None
-    if launch is None or launch.launch_id != slot.launch_id:
-        return missed
-    if slot.pid is not None and slot.started_at is not None:
-        missed.insert(0, Started(launch_id=slot.launch_id, pid=slot.pid, started_at=slot.started_at))
-    elif slot.state is SlotState.EMPTY:
-        missed.insert(0, StartFailed(launch_id=slot.launch_id, message="it failed while the manager was away"))
-    if slot.state is SlotState.EMPTY:
-        missed.append(Emptied(launch_id=slot.launch_id))
-    return missed
+def _launch_id(instance: Instance) -> str | None:
+    return instance.launch.launch_id if instance.launch is not None else None

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-import nats.errors
 import nats.micro
 from nats.aio.client import Client
-from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 from nats.micro.request import Request as MicroRequest
 
-from agent_manager.domain.errors import AgentManagerError, BusyError, InvalidRequestError, TooLargeError
+from agent_manager.domain.errors import AgentManagerError, BusyError, InvalidRequestError
 from agent_manager.protocol import headers, subjects
 from agent_manager.protocol.messages import Envelope, Request, Response
 from agent_manager.protocol.operations import Operation
-from agent_manager.transport import requests
+from agent_manager.transport import replies, requests
 from agent_manager.transport.handlers import Handler
+from agent_manager.transport.statistics import Tally
 
 MAX_AT_ONCE = 512
 """Requests carried out at the same time, those that wait included; more are told to come back."""
@@ -43,14 +43,17 @@ class Endpoints:
 
     async def register(self, client: Client) -> None:
         """Subscribe to everything that can be asked."""
+        listed = self._endpoints()
+        tallies = {subject: endpoint.tally for _, subject, endpoint in listed}
         service = await nats.micro.add_service(
             client,
             name=subjects.SERVICE_NAME,
             version=self._version,
             description="Supervises agents: starts, stops and watches them, and answers what is known of them.",
             metadata={"node_id": self._node_id},
+            stats_handler=lambda stats: tallies[stats.subject].fill(stats),
         )
-        for name, subject, endpoint in self._endpoints():
+        for name, subject, endpoint in listed:
             await service.add_endpoint(
                 name=name,
                 subject=subject,
@@ -107,15 +110,24 @@ class _Endpoint:
         self._believes_actor = believes_actor
         self._replies_to = f"{subjects.API_INBOX_PREFIX}." if believes_actor else subjects.INBOX_PREFIX
         self._name = operation.name if operation is not None else "unknown"
+        self.tally = Tally()
 
     async def receive(self, message: MicroRequest) -> None:
         """Called by the subscription: must not take time, the next request waits behind it."""
         if not self._endpoints.start(self, message):
             busy = BusyError(f"{MAX_AT_ONCE} requests are being carried out; send it again")
-            await _reply(message, requests.failure(self._name, None, busy))
+            await self._reply(message, requests.failure(self._name, None, busy), time.perf_counter_ns())
 
     async def answer(self, message: MicroRequest) -> None:
         """Carry the request out and reply; whatever goes wrong becomes an answer."""
+        began_ns = time.perf_counter_ns()
+        await self._reply(message, await self._carried_out(message), began_ns)
+
+    async def _reply(self, message: MicroRequest, response: Response, began_ns: int) -> None:
+        sent = await replies.send(message, response)
+        self.tally.count(sent.error, time.perf_counter_ns() - began_ns)
+
+    async def _carried_out(self, message: MicroRequest) -> Response:
         request: Request | None = None
         name = self._name
         try:
@@ -127,14 +139,12 @@ class _Endpoint:
                 operation = requests.operation_of(request, queries_only=self._queries_only)
             assert operation is not None
             call = requests.call_of(operation, request, self._actor(message), datetime.now(UTC))
-            result = await self._endpoints.handler(operation)(call)
-            response = requests.success(name, request, result)
+            return requests.success(name, request, await self._endpoints.handler(operation)(call))
         except AgentManagerError as error:
-            response = requests.failure(name, request, error)
+            return requests.failure(name, request, error)
         except Exception:
             log.exception("request_failed", extra={"subject": message.subject})
-            response = requests.failure(name, request, requests.internal_error())
-        await _reply(message, response)
+            return requests.failure(name, request, requests.internal_error())
 
     def _check_reply(self, message: MicroRequest) -> None:
         """Refuse what nobody can have asked in earnest.
@@ -153,31 +163,3 @@ class _Endpoint:
         if not self._believes_actor:
             return None
         return (message.headers or {}).get(headers.ACTOR)
-
-
-async def _reply(message: MicroRequest, response: Response) -> None:
-    client = message._msg._client
-    reply = message._msg.reply or subjects.MANAGER_RESPONSE
-    if reply != subjects.MANAGER_RESPONSE and not reply.startswith(subjects.INBOX_PREFIX):
-        # The manager may publish anywhere: it must not do so in somebody else's place.
-        reply = subjects.MANAGER_RESPONSE
-    body = response.model_dump_json().encode()
-    limit = client.max_payload // 2
-    if len(body) > limit:
-        too_large = TooLargeError(
-            f"the answer has {len(body):,} bytes, the bus carries {limit:,}; ask for less (page_size, tail)",
-            detail={"bytes": len(body), "max_bytes": limit},
-        )
-        response = response.model_copy(update={"status": "error", "result": None, "error": requests.body_of(too_large)})
-        body = response.model_dump_json().encode()
-    error = response.error
-    heads = {ERROR_HEADER: _one_line(error.message), ERROR_CODE_HEADER: error.code} if error is not None else None
-    try:
-        await client.publish(reply, body, headers=heads)
-    except nats.errors.Error as reason:
-        log.warning("not_answered", extra={"subject": message.subject, "error": str(reason)})
-
-
-def _one_line(text: str) -> str:
-    """A header holds neither line breaks nor long texts."""
-    return " ".join(text.split())[:200]

@@ -257,13 +257,16 @@ def service_table(directory: Path, services: list[dict[str, Any]], **changes: An
     return table | changes
 
 
-def start_process(directory: Path, table: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+def start_process(
+    directory: Path, table: Mapping[str, Any], *, descriptor_limit: int = 4096
+) -> subprocess.Popen[bytes]:
     """Start a launcher with this table; its standard error goes to `launcher.err`."""
+    limited = ("sh", "-c", f'ulimit -n {descriptor_limit} && exec "$@"', "sh")
     path = directory / "table.json"
     path.write_text(json.dumps(table))
     with (directory / "launcher.err").open("ab") as errors:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)],
+            [*limited, sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)],
             stdin=subprocess.DEVNULL,
             stderr=errors,
             env=_ENVIRONMENT,
@@ -272,13 +275,15 @@ def start_process(directory: Path, table: Mapping[str, Any]) -> subprocess.Popen
 
 
 @contextlib.contextmanager
-def running_launcher(directory: Path, *services: dict[str, Any], **changes: Any) -> Iterator[RunningLauncher]:
+def running_launcher(
+    directory: Path, *services: dict[str, Any], descriptor_limit: int = 4096, **changes: Any
+) -> Iterator[RunningLauncher]:
     """A launcher with these services (default: the relaying manager alone). At the end nothing of it is left."""
     table = service_table(directory, list(services or [manager_service(directory)]), **changes)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory / "manager.sock"))
         listener.listen()
-        launcher = RunningLauncher(directory, table, start_process(directory, table))
+        launcher = RunningLauncher(directory, table, start_process(directory, table, descriptor_limit=descriptor_limit))
         acceptor = threading.Thread(target=_accept, args=(listener, launcher), name="acceptor", daemon=True)
         acceptor.start()
         try:

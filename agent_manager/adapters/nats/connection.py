@@ -7,6 +7,7 @@ revoked credentials) a new client is built.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class BusConnection:
-    """Keeps one client connected. `on_connected` subscribes; it is called anew for every client that is built."""
+    """Keeps one client connected. `on_connected` subscribes; it is called anew for every client that is built.
+
+    `on_up` is called when everything can be received, `on_down` when it no longer can: in turns, `on_up` first.
+    """
 
     def __init__(
         self,
@@ -42,49 +46,75 @@ class BusConnection:
         self._on_up = on_up
         self._on_down = on_down
         self._client: Client | None = None
+        self._is_up = False
+        self._last_trouble: str | None = None
+        self._over = False
 
     @property
     def client(self) -> Client | None:
-        """The client while it is connected, else None."""
+        """The client while it is connected and subscribed, else None."""
         return self._client if self._client is not None and self._client.is_connected else None
 
     async def run(self) -> None:
-        """Stay connected, for ever."""
-        while True:
-            closed = asyncio.Event()
-            client = Client()
-            try:
-                await self._connect(client, closed)
-                self._client = client
-                await self._on_connected(client)
-                self._on_up()
-                log.info("bus_connected", extra={"url": self._url})
-                await closed.wait()
-            except (nats.errors.Error, OSError, TimeoutError) as error:
-                log.error("bus_not_connected", extra={"url": self._url, "error": str(error) or type(error).__name__})
-            finally:
-                self._on_down()
-                await client.close()
+        """Stay connected, until `close`."""
+        while not self._over:
+            await self._use(Client())
             await asyncio.sleep(RECONNECT_WAIT_S)
 
     async def close(self) -> None:
-        """Send what is buffered and close."""
+        """Send what is buffered, as far as that is possible, and close for good."""
+        self._over = True
         client = self.client
         if client is not None:
-            await client.flush(timeout=CONNECT_TIMEOUT_S)
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await client.flush(timeout=CONNECT_TIMEOUT_S)
             await client.close()
+
+    async def _use(self, client: Client) -> None:
+        closed = asyncio.Event()
+        try:
+            await self._connect(client, closed)
+            await self._on_connected(client)
+            self._client = client
+            self._up(client)
+            await closed.wait()
+        except (nats.errors.Error, OSError) as error:
+            self._trouble(error)
+        finally:
+            self._down()
+            self._client = None
+            await client.close()
+
+    def _up(self, client: Client) -> None:
+        """Connected: that counts once everything is subscribed, and if it has not been lost again meanwhile."""
+        if client is self.client and not self._is_up:
+            self._is_up = True
+            self._last_trouble = None
+            log.info("bus_connected", extra={"url": self._url})
+            self._on_up()
+
+    def _down(self) -> None:
+        if self._is_up:
+            self._is_up = False
+            log.warning("bus_disconnected", extra={"url": self._url})
+            self._on_down()
+
+    def _trouble(self, error: Exception) -> None:
+        """Attempts to connect that fail alike are one fact: it is said once."""
+        words = str(error) or type(error).__name__
+        if self._is_up or words != self._last_trouble:
+            self._last_trouble = words
+            log.warning("bus_error", extra={"url": self._url, "credentials": self._credentials, "error": words})
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
         async def on_error(error: Exception) -> None:
-            log.warning("bus_error", extra={"error": str(error) or type(error).__name__})
+            self._trouble(error)
 
         async def on_disconnected() -> None:
-            self._on_down()
-            log.warning("bus_disconnected", extra={"url": self._url})
+            self._down()
 
         async def on_reconnected() -> None:
-            self._on_up()
-            log.info("bus_reconnected", extra={"url": self._url})
+            self._up(client)
 
         async def on_closed() -> None:
             closed.set()

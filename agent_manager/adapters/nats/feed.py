@@ -78,8 +78,8 @@ class Feed:
             return
         try:
             await client.publish(subject, message.model_dump_json().encode())
-        except nats.errors.Error as error:
-            log.debug("not_published", extra={"subject": subject, "error": str(error)})
+        except (nats.errors.Error, ValueError) as error:
+            log.warning("not_published", extra={"subject": subject, "error": str(error)})
 
     def _put(self, subject: str, message: Message) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.harness.launcher import NODE_PYTHON, RunningLauncher, running_launcher
+from tests.harness.launcher import NODE_PYTHON, RequestRefused, RunningLauncher, running_launcher
 from tests.harness.waiting import wait_until
 
 
@@ -29,8 +29,8 @@ def _pump(launcher: RunningLauncher) -> psutil.Process:
     return process
 
 
-def _has_written(launcher: RunningLauncher, text: str) -> bool:
-    return text in launcher.log("a.out")
+def _has_written(launcher: RunningLauncher, text: str, log: str = "a.out") -> bool:
+    return text in launcher.log(log)
 
 
 def _finish(launcher: RunningLauncher, slot: str, *argv: str, **changes: Any) -> None:
@@ -120,6 +120,30 @@ def test_a_restarted_slot_continues_the_same_file_within_its_bounds(launcher: Ru
     sizes = [file.stat().st_size for file in (launcher.directory / "logs").glob("a.out*")]
     assert max(sizes) == 1 << 20
     assert len(sizes) == 3
+
+
+def _spawn_until_refused(launcher: RunningLauncher) -> tuple[list[int], str]:
+    """The pids of what could be started, and why no more could."""
+    pids: list[int] = []
+    try:
+        while True:
+            number = len(pids)
+            pids.append(launcher.spawn(f"s{number}", f"l{number}", "sh", "-c", "echo hello; exec sleep 1000"))
+    except RequestRefused as refused:
+        return pids, refused.message
+
+
+def test_launches_beyond_the_limit_of_descriptors_are_refused_and_the_others_go_on(tmp_path: Path) -> None:
+    with running_launcher(tmp_path, descriptor_limit=64) as launcher:
+        pids, reason = _spawn_until_refused(launcher)
+        assert reason == "output failed: [Errno 24] Too many open files"
+        assert pids
+        for number, pid in enumerate(pids):
+            wait_until(partial(_has_written, launcher, "hello\n", f"s{number}.out"))
+            psutil.Process(pid).kill()
+            launcher.manager.expect("drained", slot=f"s{number}")
+            launcher.manager.expect("empty", slot=f"s{number}")
+        assert launcher.warnings == ""
 
 
 def test_pipes_are_closed_when_their_launch_is_over(launcher: RunningLauncher) -> None:

@@ -125,8 +125,8 @@ def test_a_manager_that_fails_while_stopping_is_not_replaced_and_delays_little(
 
 def test_a_second_signal_hurries(tmp_path: Path) -> None:
     deaf = service("deaf", "sh", "-c", _IGNORES_SIGTERM, stop_timeout_s=1000)
-    table = {"stop_timeout_s": 1000.0}
-    with running_launcher(tmp_path, deaf, manager_service(tmp_path, stop_timeout_s=1000.0), **table) as launcher:
+    patient = manager_service(tmp_path, stop_timeout_s=1000.0)
+    with running_launcher(tmp_path, deaf, patient, stop_timeout_s=1000.0) as launcher:
         launcher.manager.ask("ready")
         launcher.spawn("a", "l1", "sh", "-c", _IGNORES_SIGTERM)
         wait_until(lambda: launcher.log("a.out") + launcher.log("deaf.log") == "deaf\ndeaf\n")
