@@ -61,7 +61,7 @@ class LauncherClient:
             return tuple(_slot(entry) for entry in hello["slots"])
 
     async def run(self, on_event: Callable[[LauncherEvent], None]) -> None:
-        """Deliver events and replies until `close`. Raises LauncherError when the launcher has closed the connection."""
+        """Deliver events and replies until `close`. Raises LauncherError when the launcher closes the connection."""
         if self._reader is None or self._writer is None:
             raise LauncherError("not connected")
         try:

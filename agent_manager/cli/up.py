@@ -86,11 +86,17 @@ def _checked(options: UpOptions) -> UpOptions:
             f"the packages folder {options.packages_dir} does not exist; make it, or name another with --packages"
         )
     for flag, path in (("--data-dir", options.data_dir), ("--packages", options.packages_dir)):
-        if not str(path).isprintable():
-            raise InvalidRequestError(
-                f"{flag} {str(path)!r}: paths travel over the bus and into the database as text; name one that is text"
-            )
+        _check_is_text(flag, path)
     return replace(options, host=host)
+
+
+def _check_is_text(flag: str, path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"{flag} {str(path)!r} is not UTF-8, as whatever travels over the bus must be; name another path"
+        ) from error
 
 
 @contextmanager
@@ -113,14 +119,21 @@ def _only_one(data_dir: Path) -> Iterator[None]:
 def _prepare(options: UpOptions) -> dict[str, Any]:
     data_dir = options.data_dir
     node = installation.load_or_create(data_dir)
-    nats_port = options.nats_port or embedded.free_port(options.host)
+    nats_port = options.nats_port or _free_port(options.host)
     nats = embedded.prepare(data_dir=data_dir, host=options.host, port=nats_port, now=time.time())
-    port = options.port or embedded.free_port(options.host)
+    port = options.port or _free_port(options.host)
     embedded.check_port_free(options.host, port, listener="the management API", flag="--port")
     database_url = f"sqlite:///{data_dir / 'agent-manager.db'}"
     migrate(database_url)
     (data_dir / "up.json").unlink(missing_ok=True)
     return _service_table(options, node, nats, database_url, port)
+
+
+def _free_port(host: str) -> int:
+    try:
+        return embedded.free_port(host)
+    except OSError as error:
+        raise InvalidRequestError(f"--host {host} is not an address of this machine: {error}") from error
 
 
 def _service_table(

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from agent_manager.domain import lifecycle
+from agent_manager.domain.errors import ConflictError
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.domain.specification import AgentSpec
 
@@ -75,7 +76,10 @@ class Agent:
         return self.lifecycle.runs and self.available
 
     def started(self, at: float) -> Agent:
-        """The agent after a start command, initialized where needed. Raises ConflictError when terminated."""
+        """The agent after a start command, initialized where needed.
+
+        Raises ConflictError when it is terminated, or its package is gone.
+        """
         return replace(self, lifecycle=_activated(self), start_serial=self.start_serial + 1, updated_at=at)
 
     def stopped(self, at: float) -> Agent:
@@ -83,7 +87,10 @@ class Agent:
         return replace(self, lifecycle=lifecycle.move(self.id, self.lifecycle, Lifecycle.READY), updated_at=at)
 
     def restarted(self, at: float) -> Agent:
-        """The agent after a restart command: every instance gets a new incarnation; a stopped agent is started."""
+        """The agent after a restart command: every instance gets a new incarnation; a stopped agent is started.
+
+        Raises as `started`.
+        """
         return replace(
             self,
             lifecycle=_activated(self),
@@ -94,6 +101,11 @@ class Agent:
 
 
 def _activated(agent: Agent) -> Lifecycle:
+    if not agent.available:
+        raise ConflictError(
+            f"agent {agent.id} cannot be started: the folder of its package {agent.package} is gone; put it back",
+            detail={"package": agent.package},
+        )
     if agent.lifecycle.runs:
         return agent.lifecycle
     state = agent.lifecycle

@@ -2,8 +2,8 @@
 
 A block marked `sh` is run, a `python` or `yaml` block is written to the file that its first line names, and between two
 blocks whoever reads has time to look. `console` blocks are not run, hence each is listed here: what occupies a terminal
-of its own, and programs that may be missing. The node is one of the harness, so its ports take the place of those on the
-page; the directories are those on the page.
+of its own, and programs that may be missing. The node is one of the harness, so its ports take the place of those on
+the page; the directories are those on the page.
 """
 
 from __future__ import annotations

@@ -1,0 +1,120 @@
+"""Commands: accepted means committed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent_manager.domain.agents import Agent
+from agent_manager.domain.errors import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
+from agent_manager.domain.events import Event
+from agent_manager.domain.lifecycle import Lifecycle
+from tests.harness.domain import agent
+from tests.harness.waiting import eventually
+from tests.unit.services.bench import Bench
+
+
+async def rows(bench: Bench) -> tuple[Agent | None, list[Event]]:
+    return await bench.store.read(lambda transaction: (transaction.agent("echo"), list(transaction.events(0, 10))))
+
+
+@pytest.mark.parametrize(
+    ("verb", "before", "after", "serials"),
+    [
+        ("start", Lifecycle.READY, Lifecycle.ACTIVE, (1, 0)),
+        ("start", Lifecycle.CREATED, Lifecycle.ACTIVE, (1, 0)),
+        ("stop", Lifecycle.ACTIVE, Lifecycle.READY, (0, 0)),
+        ("restart", Lifecycle.ACTIVE, Lifecycle.ACTIVE, (1, 1)),
+        ("restart", Lifecycle.READY, Lifecycle.ACTIVE, (1, 1)),
+    ],
+)
+async def test_what_is_accepted_is_committed_with_its_event_in_one_write(
+    bench: Bench, verb: str, before: Lifecycle, after: Lifecycle, serials: tuple[int, int]
+) -> None:
+    await bench.save(agent(lifecycle=before))
+    writes = bench.store.writes
+    done = await getattr(bench.commands, verb)("echo", actor="ada", wait_s=0.0)
+    assert done is False
+    assert bench.store.writes == writes + 1
+    changed, events = await rows(bench)
+    assert changed is not None
+    assert changed.lifecycle is after
+    assert (changed.start_serial, changed.restart_serial) == serials
+    assert [(event.type, event.actor, event.data) for event in events] == [
+        (f"{verb}_requested", "ada", {"lifecycle": after.value})
+    ]
+    assert bench.announcer.events == events
+
+
+async def test_an_agent_nobody_knows_is_not_found(bench: Bench) -> None:
+    with pytest.raises(NotFoundError, match="agent nobody not found"):
+        await bench.commands.start("nobody", actor=None, wait_s=0.0)
+
+
+async def test_what_can_be_no_agent_is_refused(bench: Bench) -> None:
+    with pytest.raises(InvalidRequestError, match="'Not An Id'"):
+        await bench.commands.stop("Not An Id", actor=None, wait_s=0.0)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+async def test_what_the_state_does_not_allow_is_a_conflict_that_names_it_and_changes_nothing(
+    bench: Bench, verb: str
+) -> None:
+    gone = agent(lifecycle=Lifecycle.TERMINATED)
+    await bench.save(gone)
+    with pytest.raises(ConflictError) as refused:
+        await getattr(bench.commands, verb)("echo", actor=None, wait_s=0.0)
+    assert refused.value.detail == {"lifecycle": "terminated", "allowed": []}
+    assert await rows(bench) == (gone, [])
+    assert bench.announcer.events == []
+
+
+async def test_while_the_store_is_away_nothing_is_accepted(bench: Bench) -> None:
+    await bench.save(agent())
+    bench.store.away = True
+    with pytest.raises(UnavailableError):
+        await bench.commands.stop("echo", actor=None, wait_s=0.0)
+    assert bench.announcer.events == []
+
+
+async def test_whoever_waits_is_told_when_every_instance_is_there(bench: Bench) -> None:
+    await bench.save(replace(agent(lifecycle=Lifecycle.READY), replicas=2))
+    bench.follow_desired_state()
+    waiting = bench.tasks.create_task(bench.commands.start("echo", actor=None, wait_s=60.0))
+    await bench.started("echo_0")
+    await bench.started("echo_1")
+    bench.heartbeat("echo_0")
+    await eventually(lambda: bench.status("echo_0") == "running")
+    assert not waiting.done()
+    bench.heartbeat("echo_1")
+    assert await waiting is True
+
+
+async def test_whoever_waits_for_a_restart_is_not_content_with_the_process_of_before(bench: Bench) -> None:
+    await bench.save(agent())
+    bench.follow_desired_state()
+    await bench.started()
+    bench.heartbeat()
+    waiting = bench.tasks.create_task(bench.commands.restart("echo", actor=None, wait_s=60.0))
+    await eventually(lambda: bench.instance().incarnation == 2)
+    assert not waiting.done()
+    await bench.started()
+    bench.heartbeat()
+    assert await waiting is True
+
+
+async def test_a_wait_that_is_too_short_changes_nothing_but_the_answer(bench: Bench) -> None:
+    await bench.save(agent(lifecycle=Lifecycle.READY))
+    bench.follow_desired_state()
+    assert await bench.commands.start("echo", actor=None, wait_s=0.05) is False
+    await bench.started()
+    bench.heartbeat()
+    assert bench.status() == "running"
+
+
+async def test_asking_for_what_is_there_already_is_done_at_once(bench: Bench) -> None:
+    await bench.save(agent(lifecycle=Lifecycle.READY))
+    bench.follow_desired_state()
+    await bench.until("stopped")
+    assert await bench.commands.stop("echo", actor=None, wait_s=60.0) is True

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from agent_manager.services.eyesight import PULSE_TOLERANCE_S, SETTLE_S, Eyesight
+from tests.harness.fakes import FakeClock
+
+
+def opened() -> tuple[Eyesight, FakeClock, list[float | None]]:
+    clock = FakeClock(mono=100.0)
+    eyesight = Eyesight(clock)
+    seen: list[float | None] = []
+    eyesight.on_change(lambda: seen.append(eyesight.since))
+    eyesight.opened()
+    return eyesight, clock, seen
+
+
+def test_nothing_is_seen_before_the_bus_is_there() -> None:
+    assert Eyesight(FakeClock()).since is None
+
+
+def test_agents_are_given_time_to_come_back_before_their_silence_counts() -> None:
+    eyesight, _, seen = opened()
+    assert eyesight.since == 100.0 + SETTLE_S
+    assert seen == [eyesight.since]
+
+
+def test_while_the_bus_is_away_nothing_is_seen() -> None:
+    eyesight, clock, seen = opened()
+    eyesight.closed()
+    assert eyesight.since is None
+    clock.advance(60.0)
+    eyesight.opened()
+    assert eyesight.since == 160.0 + SETTLE_S
+    assert seen == [100.0 + SETTLE_S, None, 160.0 + SETTLE_S]
+
+
+def test_a_regular_pulse_changes_nothing() -> None:
+    eyesight, clock, seen = opened()
+    for _ in range(100):
+        clock.advance(PULSE_TOLERANCE_S)
+        eyesight.check_pulse()
+    assert len(seen) == 1
+
+
+def test_after_a_gap_in_the_pulse_silence_is_measured_anew_once() -> None:
+    eyesight, clock, seen = opened()
+    clock.advance(PULSE_TOLERANCE_S + 0.1)
+    eyesight.check_pulse()
+    eyesight.check_pulse()
+    assert seen == [100.0 + SETTLE_S, clock.mono + SETTLE_S]
+
+
+def test_a_gap_in_the_pulse_does_not_bring_the_bus_back() -> None:
+    eyesight, clock, _ = opened()
+    eyesight.closed()
+    clock.advance(60.0)
+    eyesight.check_pulse()
+    assert eyesight.since is None

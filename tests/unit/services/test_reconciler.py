@@ -1,0 +1,110 @@
+"""The loop that makes what runs what is desired."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent_manager.domain.lifecycle import Lifecycle
+from agent_manager.ports.launcher import LaunchEmptied
+from agent_manager.services import reconciler as reconciler_module
+from agent_manager.services.reconciler import Reconciler
+from tests.harness.domain import agent
+from tests.harness.waiting import eventually
+from tests.unit.services.bench import NODE, Bench
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler_module, "RETRY_S", 0.01)
+
+
+async def test_what_is_desired_on_this_node_is_started_and_nothing_else(bench: Bench) -> None:
+    await bench.save(agent(), replace(agent("elsewhere"), node_id="node-2"), agent("idle", lifecycle=Lifecycle.READY))
+    bench.follow_desired_state()
+    await bench.started()
+    assert set(bench.supervisor.instances) == {"echo_0", "idle_0"}
+    assert bench.status("idle_0") == "stopped"
+
+
+async def test_nothing_is_planned_before_the_first_answer_which_is_not_an_empty_one(bench: Bench) -> None:
+    await bench.running()
+    bench.store.away = True
+    bench.follow_desired_state()
+    await eventually(lambda: bench.store.refused >= 3)
+    assert bench.status() == "running"
+    bench.store.away = False
+    await eventually(lambda: bench.supervisor.instances == {})
+    assert bench.launcher.running == set()
+
+
+async def test_while_the_store_is_away_what_was_known_is_still_desired(bench: Bench) -> None:
+    await bench.save(agent())
+    bench.follow_desired_state()
+    await bench.started()
+    bench.heartbeat()
+    bench.store.away = True
+    bench.reconciler.nudge()
+    await eventually(lambda: bench.store.refused >= 2)
+    bench.launcher.end("echo_0")
+    await bench.started()
+    assert bench.instance().target.run
+    assert set(bench.reconciler.agents) == {"echo"}
+
+
+async def test_a_nudge_makes_it_look_again_at_once(bench: Bench) -> None:
+    bench.follow_desired_state()
+    await eventually(lambda: bench.store.reads == 1)
+    await bench.save(agent())
+    bench.reconciler.nudge()
+    await bench.started()
+    assert bench.store.reads == 2
+
+
+async def test_a_lost_nudge_is_made_up_for_even_where_something_always_changes(bench: Bench) -> None:
+    restless = Reconciler(store=bench.store, supervisor=bench.supervisor, node_id=NODE, interval_s=0.05)
+    bench.tasks.create_task(restless.run())
+    await eventually(lambda: bench.store.reads)
+    await bench.save(agent())
+
+    def known() -> bool:
+        # A change, far more often than the interval.
+        bench.supervisor.launcher_event(LaunchEmptied(instance_id="stray_0", launch_id="launch9"))
+        return "echo" in restless.agents
+
+    await eventually(known)
+
+
+async def test_a_rolling_restart_replaces_one_after_the_other_until_all_are_new(bench: Bench) -> None:
+    pool = replace(agent("pool"), replicas=3)
+    await bench.save(pool)
+    bench.follow_desired_state()
+    names = [f"pool_{ordinal}" for ordinal in range(3)]
+    for name in names:
+        await bench.started(name)
+        bench.heartbeat(name)
+    before = {name: bench.instance(name).incarnation for name in names}
+    await bench.save(pool.restarted(2.0))
+    bench.reconciler.nudge()
+    for name in names:
+        await eventually(lambda name=name: bench.instance(name).incarnation > before[name])  # type: ignore[misc]
+        serving = [other for other in names if bench.status(other) == "running"]
+        assert sorted({*serving, name}) == names
+        await bench.started(name)
+        bench.heartbeat(name)
+    assert all(bench.instance(name).settled for name in names)
+
+
+async def test_an_agent_with_fewer_replicas_loses_the_last_ones(bench: Bench) -> None:
+    pool = replace(agent("pool"), replicas=2)
+    await bench.save(pool)
+    bench.follow_desired_state()
+    for name in ("pool_0", "pool_1"):
+        await bench.started(name)
+        bench.heartbeat(name)
+    await bench.save(replace(pool, replicas=1))
+    bench.reconciler.nudge()
+    await eventually(lambda: set(bench.supervisor.instances) == {"pool_0"})
+    await eventually(lambda: bench.launcher.released == ["pool_1"])
+    assert bench.status("pool_0") == "running"

@@ -1,0 +1,214 @@
+"""What discovery finds becomes packages and agents: one unit of work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from agent_manager.adapters.sql.sqlite import SqliteStore
+from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus
+from agent_manager.domain.lifecycle import Lifecycle
+from agent_manager.domain.specification import AgentSpec, Capability
+from agent_manager.ports.packages import FoundPackage
+from agent_manager.services import registration
+from agent_manager.services.registration import Discovery, register
+from tests.harness.domain import SPEC
+from tests.harness.fakes import FakeSource
+from tests.harness.waiting import eventually
+from tests.unit.services.bench import NODE, Bench
+
+FAULT = ManifestFault(file="echo/agent.yaml", line=3, message="replicas must be a number")
+
+
+def folder(name: str = "echo", *, spec: AgentSpec | None = SPEC) -> FoundPackage:
+    return FoundPackage(name=name, path=f"/packages/{name}", spec=spec, faults=() if spec is not None else (FAULT,))
+
+
+@dataclass
+class Registry:
+    """The rows, and a shorthand for a scan with its outcome."""
+
+    store: SqliteStore
+    now: float = 100.0
+
+    async def scan(self, *found: FoundPackage) -> list[str]:
+        self.now += 1.0
+        events = await self.store.write(lambda transaction: register(transaction, found, NODE, self.now))
+        assert all(event.sequence is not None for event in events)
+        return [f"{event.type} {event.agent_id}" for event in events]
+
+    async def agent(self, agent_id: str = "echo") -> Agent:
+        found = await self.store.read(lambda transaction: transaction.agent(agent_id))
+        assert found is not None
+        return found
+
+    async def change(self, agent: Agent) -> None:
+        await self.store.write(lambda transaction: transaction.save_agent(agent))
+
+    async def packages(self) -> dict[str, Package]:
+        packages = await self.store.read(lambda transaction: transaction.packages())
+        return {package.name: package for package in packages}
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    async with SqliteStore("sqlite://") as store:
+        yield Registry(store)
+
+
+async def test_a_new_package_becomes_an_agent_that_is_to_run(registry: Registry) -> None:
+    assert await registry.scan(folder()) == ["registered echo"]
+    agent = await registry.agent()
+    assert (agent.lifecycle, agent.start_serial, agent.package) == (Lifecycle.ACTIVE, 1, "echo")
+    assert (await registry.packages())["echo"].status is PackageStatus.AVAILABLE
+
+
+async def test_without_autostart_it_is_ready_and_waits(registry: Registry) -> None:
+    await registry.scan(folder(spec=replace(SPEC, autostart=False)))
+    agent = await registry.agent()
+    assert (agent.lifecycle, agent.start_serial) == (Lifecycle.READY, 0)
+
+
+async def test_a_registration_is_told_with_model_and_number_of_capabilities(registry: Registry) -> None:
+    spec = replace(SPEC, model="gpt-oss:20b", capabilities=(Capability(name="shout"), Capability(name="sing")))
+    await registry.scan(folder(spec=spec))
+    (event,) = await registry.store.read(lambda transaction: transaction.events(0, 10))
+    assert event.data == {"version": "1.0.0", "model": "gpt-oss:20b", "capabilities": 2}
+
+
+async def test_where_nothing_has_changed_nothing_is_told_and_nothing_written(registry: Registry) -> None:
+    bad = folder("bad", spec=None)
+    await registry.scan(folder(), bad)
+    before = (await registry.agent(), await registry.packages())
+    assert await registry.scan(folder(), bad) == []
+    assert (await registry.agent(), await registry.packages()) == before
+
+
+async def test_a_changed_manifest_changes_the_agent_but_not_what_its_user_wants(registry: Registry) -> None:
+    await registry.scan(folder())
+    await registry.change((await registry.agent()).stopped(5.0))
+    changed = replace(SPEC, version="2.0.0", replicas=3, config={"greeting": "hi"})
+    assert await registry.scan(folder(spec=changed)) == ["updated echo"]
+    agent = await registry.agent()
+    assert agent.spec.version == "2.0.0"
+    assert (agent.replicas, agent.config) == (3, {"greeting": "hi"})
+    assert agent.lifecycle is Lifecycle.READY
+
+
+async def test_replicas_and_config_of_the_user_survive_a_changed_manifest(registry: Registry) -> None:
+    await registry.scan(folder())
+    await registry.change(replace(await registry.agent(), replicas=5, config={"greeting": "mine"}))
+    await registry.scan(folder(spec=replace(SPEC, replicas=2, config={"greeting": "theirs"})))
+    agent = await registry.agent()
+    assert (agent.replicas, agent.config) == (5, {"greeting": "mine"})
+    assert (agent.spec.replicas, agent.spec.config) == (2, {"greeting": "theirs"})
+
+
+async def test_an_invalid_manifest_is_told_and_the_agent_keeps_its_last_valid_one(registry: Registry) -> None:
+    await registry.scan(folder())
+    before = await registry.agent()
+    assert await registry.scan(folder(spec=None)) == ["package_invalid echo"]
+    package = (await registry.packages())["echo"]
+    assert (package.status, package.faults, package.spec) == (PackageStatus.INVALID, (FAULT,), SPEC)
+    assert await registry.agent() == before
+    events = await registry.store.read(lambda transaction: transaction.events(1, 10))
+    assert events[-1].message == "echo/agent.yaml:3 replicas must be a number"
+
+
+@pytest.mark.parametrize(
+    ("mended", "event"), [(SPEC, "package_mended echo"), (replace(SPEC, version="2.0.0"), "updated echo")]
+)
+async def test_a_mended_manifest_is_told(registry: Registry, mended: AgentSpec, event: str) -> None:
+    await registry.scan(folder())
+    await registry.scan(folder(spec=None))
+    assert await registry.scan(folder(spec=mended)) == [event]
+    package = (await registry.packages())["echo"]
+    assert (package.status, package.faults) == (PackageStatus.AVAILABLE, ())
+
+
+async def test_what_was_never_valid_is_told_and_forgotten_with_its_folder(registry: Registry) -> None:
+    assert await registry.scan(folder("bad_one", spec=None)) == ["package_invalid bad-one"]
+    assert await registry.scan() == ["package_removed bad-one"]
+    assert await registry.packages() == {}
+
+
+async def test_a_name_that_gives_no_agent_id_is_told_under_one_that_every_subject_can_carry(registry: Registry) -> None:
+    assert await registry.scan(folder("Bad Name", spec=None)) == ["package_invalid package"]
+
+
+async def test_a_folder_that_goes_stops_its_agent_and_one_that_comes_back_starts_it(registry: Registry) -> None:
+    await registry.scan(folder())
+    assert await registry.scan() == ["package_removed echo"]
+    assert not (await registry.agent()).should_run
+    assert (await registry.packages())["echo"].status is PackageStatus.UNAVAILABLE
+    assert await registry.scan() == []
+    assert await registry.scan(folder()) == ["updated echo"]
+    assert (await registry.agent()).should_run
+
+
+async def test_a_renamed_folder_takes_its_agent_with_it(registry: Registry) -> None:
+    await registry.scan(folder("my_agent"))
+    assert await registry.scan(folder("my-agent")) == ["updated my-agent", "package_removed my-agent"]
+    agent = await registry.agent("my-agent")
+    assert (agent.package, agent.should_run) == ("my-agent", True)
+    assert set(await registry.packages()) == {"my-agent"}
+    assert await registry.scan(folder("my-agent")) == []
+
+
+async def test_two_packages_know_nothing_of_each_other(registry: Registry) -> None:
+    assert await registry.scan(folder("one"), folder("two")) == ["registered one", "registered two"]
+    two = await registry.agent("two")
+    assert await registry.scan(folder("one", spec=None), folder("two")) == ["package_invalid one"]
+    assert await registry.scan(folder("two")) == ["package_removed one"]
+    assert await registry.agent("two") == two
+
+
+async def test_packages_of_other_nodes_are_left_alone(registry: Registry) -> None:
+    other = Package(
+        name="theirs", node_id="node-2", path="/x", agent_id=None, status=PackageStatus.INVALID, updated_at=1.0
+    )
+    await registry.store.write(lambda transaction: transaction.save_package(other))
+    assert await registry.scan() == []
+    assert await registry.packages() == {"theirs": other}
+
+
+# ---------------------------------------------------------------- discovery
+
+
+def discovery(bench: Bench, source: FakeSource) -> Discovery:
+    return Discovery(
+        source=source,
+        store=bench.store,
+        announcer=bench.announcer,
+        reconciler=bench.reconciler,
+        clock=bench.clock,
+        node_id=NODE,
+    )
+
+
+async def test_what_is_found_is_announced_and_started(bench: Bench) -> None:
+    bench.follow_desired_state()
+    source = FakeSource(found=[folder()])
+    bench.tasks.create_task(discovery(bench, source).run())
+    source.changed.put_nowait(None)
+    await bench.started()
+    assert bench.announcer.types[0] == "registered"
+
+
+@pytest.mark.parametrize("away", ["store", "folders"])
+async def test_a_look_that_fails_is_repeated_without_another_change(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    monkeypatch.setattr(registration, "RETRY_S", 0.01)
+    source = FakeSource(found=[folder()])
+    broken = bench.store if away == "store" else source
+    broken.away = True
+    looking = discovery(bench, source)
+    assert not await looking.look()
+    bench.tasks.create_task(looking.run())
+    source.changed.put_nowait(None)
+    await eventually(source.changed.empty)
+    broken.away = False
+    await eventually(lambda: bench.announcer.types == ["registered"])
