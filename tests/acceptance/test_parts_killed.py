@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 from datetime import datetime
 
 import psutil
 import pytest
 
-from tests.harness.agents import QUICK_HEARTBEAT, plain_python, sdk_agent
+from tests.harness.agents import QUICK_HEARTBEAT, SLEEPS, plain_python, sdk_agent
 from tests.harness.node import Node, alive, kill, settle
 from tests.harness.waiting import eventually
 
@@ -71,7 +72,7 @@ def _unix(moment: str) -> float:
 
 
 async def test_a_crash_is_mended_while_the_bus_is_down(node: Node) -> None:
-    plain_python(node.packages, "plain", "import threading\nthreading.Event().wait()\n")
+    plain_python(node.packages, "plain", SLEEPS)
     await node.up()
     before = await node.until("plain", "running")
     os.kill(node.pid("nats"), signal.SIGSTOP)
@@ -81,6 +82,20 @@ async def test_a_crash_is_mended_while_the_bus_is_down(node: Node) -> None:
     )
     os.kill(node.pid("nats"), signal.SIGCONT)
     assert (await node.until("plain", "running", not_pid=before["pid"]))["restarts"] == 1
+
+
+async def test_a_crash_is_mended_while_the_database_is_locked_and_written_afterwards(node: Node) -> None:
+    plain_python(node.packages, "plain", SLEEPS)
+    await node.up()
+    before = await node.until("plain", "running")
+    with contextlib.closing(sqlite3.connect(node.data_dir / "agent-manager.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        kill(before["pid"])
+        again = await node.until("plain", "running", not_pid=before["pid"])
+        assert other.execute("SELECT count(*) FROM exits").fetchone() == (0,)
+        other.execute("ROLLBACK")
+        await eventually(lambda: other.execute("SELECT count(*) FROM exits").fetchone() == (1,))
+    assert again["restarts"] == 1
 
 
 @pytest.mark.parametrize("name", ["api", "nats", "manager"])
@@ -99,7 +114,7 @@ async def test_a_killed_service_is_replaced_and_the_state_file_follows(node: Nod
 
 
 async def test_an_exit_is_on_the_feed_and_in_the_store_with_its_facts(node: Node) -> None:
-    plain_python(node.packages, "plain", "import threading\nthreading.Event().wait()\n")
+    plain_python(node.packages, "plain", SLEEPS)
     await node.up()
     before = await node.until("plain", "running")
     async with node.bus() as bus:

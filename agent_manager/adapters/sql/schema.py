@@ -20,7 +20,7 @@ def check(connection: Connection) -> None:
     if found is not None and found > HEAD:
         remedy = "a newer version has migrated it: run that version here too"
     else:
-        remedy = "run `agent-manager migrate`, or start with `agent-manager up`"
+        remedy = "start the node with `agent-manager up`, which migrates it"
     raise UnavailableError(
         f"the schema of the database is at {found or 'nothing'}, this version needs {HEAD}: {remedy}",
         detail={"found": found, "needed": HEAD},

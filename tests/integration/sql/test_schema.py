@@ -89,13 +89,14 @@ async def test_migrating_keeps_what_is_there(url: str) -> None:
 
 async def test_a_database_that_was_never_migrated_is_refused_with_the_way_out(database: Path) -> None:
     with pytest.raises(
-        UnavailableError, match=f"at nothing, this version needs {schema.HEAD}: run `agent-manager migrate`"
+        UnavailableError, match=f"at nothing, this version needs {schema.HEAD}: start the node with `agent-manager up`"
     ):
         await SqliteStore(f"sqlite:///{database}").open()
 
 
 @pytest.mark.parametrize(
-    ("found", "remedy"), [("0000", "run `agent-manager migrate`"), ("9999", "a newer version has migrated it")]
+    ("found", "remedy"),
+    [("0000", "start the node with `agent-manager up`"), ("9999", "a newer version has migrated it")],
 )
 async def test_a_schema_of_another_version_is_refused_with_the_way_out(
     url: str, database: Path, found: str, remedy: str

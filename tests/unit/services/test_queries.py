@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,8 +11,13 @@ from agent_manager.domain.agents import Package, PackageStatus
 from agent_manager.domain.availability import Availability
 from agent_manager.domain.errors import InvalidRequestError, NotFoundError
 from agent_manager.domain.instances import Instance, InstanceStatus, Target
+from agent_manager.ports.store import Transaction
 from tests.harness.domain import SPEC, agent
 from tests.unit.services.bench import Bench
+
+
+def _save(package: Package, transaction: Transaction) -> None:
+    transaction.save_package(package)
 
 
 def stored(agent_id: str, status: InstanceStatus) -> Instance:
@@ -30,7 +36,7 @@ async def test_packages_come_in_pages_in_order_of_their_names(bench: Bench) -> N
         package = Package(
             name=name, node_id="node-1", path="/", agent_id=None, status=PackageStatus.INVALID, updated_at=1.0
         )
-        await bench.store.write(lambda transaction, package=package: transaction.save_package(package))
+        await bench.store.write(partial(_save, package))
     page = await bench.queries.packages(after="a", limit=1)
     assert [package.name for package in page] == ["b"]
 

@@ -1,0 +1,67 @@
+"""One handler per operation, with pages that stay within what the bus carries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from agent_manager.protocol import operations, resources
+from agent_manager.protocol.operations import OPERATIONS, Operation, PageParams
+from agent_manager.transport import handlers as handlers_module
+from agent_manager.transport.handlers import Call, Handlers
+from tests.harness.domain import SPEC, agent
+from tests.unit.services.bench import Bench
+from tests.unit.services.bench import bench as made
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with made() as it:
+        yield it
+
+
+async def called(bench: Bench, operation: Operation, agent_id: str = "", **params: object) -> object:
+    handler = Handlers(bench.commands, bench.queries).table()[operation]
+    result = await handler(Call(agent_id=agent_id, params=operation.params.model_validate(params), actor=None))
+    assert isinstance(result, operation.result)
+    return result
+
+
+async def test_every_operation_has_a_handler_that_answers_with_its_result(bench: Bench) -> None:
+    await bench.save(agent())
+    bench.follow_desired_state()
+    await bench.started()
+    assert set(Handlers(bench.commands, bench.queries).table()) == set(OPERATIONS)
+    for operation in OPERATIONS:
+        await called(bench, operation, "echo" if operation.agent else "")
+
+
+async def listed(bench: Bench, **params: object) -> list[list[str]]:
+    """Every page, by the ids on it."""
+    pages: list[list[str]] = []
+    token: str | None = ""
+    while token is not None:
+        page = await called(bench, operations.AGENTS_LIST, page_token=token, **params)
+        assert isinstance(page, resources.AgentList)
+        pages.append([item.id for item in page.items])
+        token = page.next_page_token
+    return pages
+
+
+async def test_pages_follow_each_other_without_a_gap(bench: Bench) -> None:
+    await bench.save(*(agent(name) for name in "edcba"))
+    assert await listed(bench, page_size=2) == [["a", "b"], ["c", "d"], ["e"]]
+    assert await listed(bench, page_size=5) == [["a", "b", "c", "d", "e"]]
+
+
+async def test_a_page_that_would_be_too_large_is_cut_short(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers_module, "MAX_PAGE_BYTES", 5_000)
+    await bench.save(*(agent(name, spec=replace(SPEC, description="x" * 2_000)) for name in "abc"))
+    assert await listed(bench, page_size=3) == [["a"], ["b"], ["c"]]
+
+
+async def test_an_empty_list_has_no_next_page(bench: Bench) -> None:
+    assert await listed(bench) == [[]]
+    assert PageParams().page_size == 100
