@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ async def bench() -> AsyncIterator[Bench]:
         yield it
 
 
-async def called(bench: Bench, operation: Operation, agent_id: str = "", **params: object) -> object:
+async def called(bench: Bench, operation: Operation, agent_id: str = "", **params: Any) -> object:
     handler = Handlers(bench.commands, bench.queries).table()[operation]
     result = await handler(Call(agent_id=agent_id, params=operation.params.model_validate(params), actor=None))
     assert isinstance(result, operation.result)
@@ -38,7 +39,7 @@ async def test_every_operation_has_a_handler_that_answers_with_its_result(bench:
         await called(bench, operation, "echo" if operation.agent else "")
 
 
-async def listed(bench: Bench, **params: object) -> list[list[str]]:
+async def listed(bench: Bench, **params: Any) -> list[list[str]]:
     """Every page, by the ids on it."""
     pages: list[list[str]] = []
     token: str | None = ""
@@ -57,7 +58,7 @@ async def test_pages_follow_each_other_without_a_gap(bench: Bench) -> None:
 
 
 async def test_a_page_that_would_be_too_large_is_cut_short(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_module, "MAX_PAGE_BYTES", 5_000)
+    monkeypatch.setattr(handlers_module, "MAX_PAGE_BYTES", 4_000)
     await bench.save(*(agent(name, spec=replace(SPEC, description="x" * 2_000)) for name in "abc"))
     assert await listed(bench, page_size=3) == [["a"], ["b"], ["c"]]
 

@@ -87,7 +87,7 @@ def test_what_is_too_large_is_not_even_read() -> None:
 
 
 def test_an_operation_that_addresses_an_agent_needs_one() -> None:
-    with pytest.raises(InvalidRequestError, match="agent_id: missing; agents.start addresses an agent"):
+    with pytest.raises(InvalidRequestError, match=r"agent_id: missing; agents.start addresses an agent"):
         requests.call_of(operations.AGENTS_START, Request(), None, NOW)
     with pytest.raises(InvalidRequestError, match="'No Such'"):
         requests.call_of(operations.AGENTS_START, Request(agent_id="No Such"), None, NOW)

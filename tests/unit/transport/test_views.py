@@ -21,7 +21,9 @@ def read_back(view: Message) -> Message:
 
 
 def test_an_agent() -> None:
-    instance = replace(values.instance(), launch=replace(values.instance().launch, exit=None))  # type: ignore[type-var]
+    launch = values.instance().launch
+    assert launch is not None
+    instance = replace(values.instance(), launch=replace(launch, exit=None))
     snapshot = AgentSnapshot(agent=values.agent(), instances=(instance,), availability=Availability.DRAINING)
     view = views.of_agent(snapshot)
     read_back(view)

@@ -1,0 +1,85 @@
+"""What exactly is executed for a launch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from agent_manager.adapters.launch_recipe import LaunchRecipe, ProcessStart
+from agent_manager.domain.instances import Instance, Launch, Target
+from agent_manager.domain.specification import AgentSpec, HeartbeatPolicy, LogPolicy
+from tests.harness.domain import SPEC
+
+
+def prepared(spec: AgentSpec = SPEC, **inherited: str) -> ProcessStart:
+    recipe = LaunchRecipe(
+        node_id="node-1",
+        nats_url="nats://127.0.0.1:4222",
+        python="/venv/bin/python",
+        output_stem=lambda name: f"/logs/{name}",
+        inherited=inherited,
+    )
+    launch = Launch(launch_id="launch1", incarnation=7, restart_serial=0, spec=spec, asked_at=0.0)
+    instance = Instance(agent_id="echo", ordinal=2, target=Target(run=True, spec=spec), launch=launch)
+    return recipe.prepare(instance, launch, "/credentials/launch1.creds")
+
+
+def test_the_environment_says_who_the_launch_is_and_where_the_bus() -> None:
+    spec = replace(SPEC, type="worker", config={"greeting": "hallo", "deep": {"list": [1, None]}})
+    environment = prepared(spec).environment
+    assert json.loads(environment["AGENT_CONFIG"]) == spec.config
+    assert {name: value for name, value in environment.items() if name != "AGENT_CONFIG"} == {
+        "AGENT_ID": "echo",
+        "AGENT_NAME": "echo",
+        "AGENT_TYPE": "worker",
+        "AGENT_VERSION": "1.0.0",
+        "AGENT_INSTANCE_ID": "echo_2",
+        "AGENT_LAUNCH_ID": "launch1",
+        "AGENT_NODE_ID": "node-1",
+        "AGENT_INCARNATION": "7",
+        "AGENT_HEARTBEAT_INTERVAL_S": "5",
+        "NATS_URL": "nats://127.0.0.1:4222",
+        "NATS_CREDS": "/credentials/launch1.creds",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def test_the_manifest_overrides_what_is_inherited() -> None:
+    spec = replace(SPEC, env={"MODE": "manifest", "PYTHONUNBUFFERED": ""})
+    environment = prepared(spec, MODE="inherited", PATH="/bin").environment
+    assert (environment["MODE"], environment["PATH"], environment["PYTHONUNBUFFERED"]) == ("manifest", "/bin", "")
+
+
+@pytest.mark.parametrize("heartbeat", [HeartbeatPolicy(), None])
+def test_nobody_overrides_the_identity_of_a_launch(heartbeat: HeartbeatPolicy | None) -> None:
+    names = {name for name in prepared().environment if name.startswith(("AGENT_", "NATS_"))}
+    forged = dict.fromkeys(names, "forged")
+    environment = prepared(replace(SPEC, heartbeat=heartbeat, env=forged), **forged).environment
+    assert "forged" not in environment.values()
+    assert ("AGENT_HEARTBEAT_INTERVAL_S" in environment) is (heartbeat is not None)
+
+
+def test_settings_of_the_product_are_not_inherited() -> None:
+    environment = prepared(AGENT_MANAGER_DATABASE_URL="secret", MANAGEMENT_API_PORT="8000", HOME="/root").environment
+    assert not [name for name in environment if name.startswith(("AGENT_MANAGER_", "MANAGEMENT_API_"))]
+    assert environment["HOME"] == "/root"
+
+
+def test_an_entrypoint_is_run_by_the_interpreter_of_the_manager() -> None:
+    assert prepared(replace(SPEC, entrypoint="src/agent.py")).argv == (
+        "/venv/bin/python",
+        "/packages/echo/src/agent.py",
+    )
+
+
+def test_a_command_is_run_as_it_is() -> None:
+    assert prepared(replace(SPEC, entrypoint=None, command=("node", "a.js"))).argv == ("node", "a.js")
+
+
+def test_directory_and_output_are_those_of_the_instance() -> None:
+    start = prepared(replace(SPEC, working_directory="/elsewhere", logs=LogPolicy(max_bytes=1, files=2)))
+    assert start.working_directory == "/elsewhere"
+    assert start.output == {"out": "/logs/echo_2.out.log", "err": "/logs/echo_2.err.log"}
+    assert start.logs == LogPolicy(max_bytes=1, files=2)
