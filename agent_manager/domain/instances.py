@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from agent_manager.domain.clock import Now
 from agent_manager.domain.exits import Exit, ExitReason
 from agent_manager.domain.identifiers import instance_id
 from agent_manager.domain.restarts import RestartHistory
@@ -68,12 +69,16 @@ class Launch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What the reconciler wants of an instance. The serials count the user's start and restart commands."""
+    """What the reconciler wants of an instance. The serials count the user's start and restart commands.
+
+    `stop_reason` says why it is not to run.
+    """
 
     run: bool
     spec: AgentSpec
     start_serial: int = 0
     restart_serial: int = 0
+    stop_reason: str = "stop requested"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +109,10 @@ class Instance:
     def id(self) -> str:
         """The instance id, `<agent_id>_<ordinal>`."""
         return instance_id(self.agent_id, self.ordinal)
+
+    def reported(self, status: InstanceStatus, reason: str, now: Now) -> Instance:
+        """The instance with another status, and why."""
+        return replace(self, status=status, reason=reason, since_wall=now.wall)
 
     @property
     def settled(self) -> bool:

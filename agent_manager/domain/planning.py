@@ -56,6 +56,7 @@ def _aims(agent: Agent, observed: Mapping[str, Instance]) -> list[Aim]:
         spec=replace(agent.spec, config=agent.config, replicas=agent.replicas),
         start_serial=agent.start_serial,
         restart_serial=agent.restart_serial,
+        stop_reason="stop requested" if agent.available else f"the folder of package {agent.package} is gone",
     )
     names = {ordinal: instance_id(agent.id, ordinal) for ordinal in range(agent.replicas)}
     behind = _held_back([observed[name] for name in names.values() if name in observed], agent.restart_serial)

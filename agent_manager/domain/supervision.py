@@ -8,146 +8,25 @@ occurrence, is the supervisor's job.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from agent_manager.domain import restarts
-from agent_manager.domain.clock import Now
+from agent_manager.domain import restarts, stop_ladder
 from agent_manager.domain.exits import Exit, ExitReason, ProcessExit
-from agent_manager.domain.instances import Instance, InstanceStatus, Launch, Stopping, StopStep, Target
+from agent_manager.domain.instances import Instance, InstanceStatus, Launch
+from agent_manager.domain.occurrences import (
+    Drained,
+    Emptied,
+    Exited,
+    HeartbeatSeen,
+    Hurry,
+    Occurrence,
+    Started,
+    StartFailed,
+    TargetSet,
+    TimerDue,
+)
 from agent_manager.domain.specification import OnInactive, ReadinessMode
-
-# ---------------------------------------------------------------- what can happen
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TargetSet:
-    """The reconciler wants something (perhaps the same as before)."""
-
-    target: Target
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
-    """The launcher has started the process. `started_at` is Unix seconds."""
-
-    launch_id: str
-    pid: int
-    started_at: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StartFailed:
-    """There is no process: the launcher could not start it, or its credentials could not be made.
-
-    `slot_taken` is False where it did not come so far that the launcher's slot carries the launch.
-    """
-
-    launch_id: str
-    message: str
-    slot_taken: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeartbeatSeen:
-    """The launch said it lives. `ready` is False while it says that it is still starting."""
-
-    launch_id: str
-    ready: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Drained:
-    """The drain request came to an end: finished, refused, or nobody there to hear it."""
-
-    launch_id: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exited:
-    """The main process has ended."""
-
-    exit: ProcessExit
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Emptied:
-    """No process of the launch is left."""
-
-    launch_id: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TimerDue:
-    """A moment named by `wake_at` has come."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hurry:
-    """No more patience: kill what is on its way down."""
-
-
-Occurrence = TargetSet | Started | StartFailed | HeartbeatSeen | Drained | Exited | Emptied | TimerDue | Hurry
-
-# ---------------------------------------------------------------- what is to be done
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spawn:
-    """Start the launch; the launcher's slot must still carry `expected_launch_id`."""
-
-    launch: Launch
-    expected_launch_id: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Drain:
-    """Ask the agent, over the bus, to finish what it does and take nothing new."""
-
-    launch_id: str
-    timeout_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Signal:
-    """Send a signal, by name, to the whole tree."""
-
-    launch_id: str
-    signal: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecordExit:
-    """Keep the exit for ever; only then may the launcher forget it."""
-
-    exit: Exit
-
-
-Action = Spawn | Drain | Signal | RecordExit
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Context:
-    """What a decision may depend on besides the instance.
-
-    `observing_since` is the monotonic moment since which heartbeats could have been received without interruption, None
-    while they cannot: silence counts only inside it. `new_launch_id` and `jitter` (in [0, 1)) are fresh for every call.
-    """
-
-    now: Now
-    observing_since: float | None
-    new_launch_id: str
-    jitter: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """The instance afterwards, and what to do."""
-
-    instance: Instance
-    actions: tuple[Action, ...] = ()
-
-
-# ---------------------------------------------------------------- the machine
+from agent_manager.domain.steps import Context, RecordExit, Spawn, Step
 
 
 def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Step:
@@ -168,7 +47,9 @@ def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Ste
                 instance, occurrence.launch_id, lambda launch: _alive(instance, launch, occurrence, context)
             )
         case Drained():
-            return _of_launch(instance, occurrence.launch_id, lambda launch: _drained(instance, launch, context))
+            return _of_launch(
+                instance, occurrence.launch_id, lambda launch: stop_ladder.drained(instance, launch, context)
+            )
         case Exited():
             return _exited(instance, occurrence.exit, context)
         case Emptied():
@@ -176,7 +57,7 @@ def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Ste
         case TimerDue():
             return _due(instance, context)
         case Hurry():
-            return _hurried(instance, context)
+            return stop_ladder.hurried(instance, context)
 
 
 def wake_at(instance: Instance, observing_since: float | None) -> float | None:
@@ -191,25 +72,10 @@ def wake_at(instance: Instance, observing_since: float | None) -> float | None:
     return _silence_deadline(instance, launch, observing_since)
 
 
-def resume(instance: Instance) -> tuple[Action, ...]:
-    """What a new manager does again for an instance it has taken over: the present rung of the stop ladder.
-
-    Whether its predecessor got to carry it out is unknown; every rung may be repeated.
-    """
-    launch = instance.launch
-    if launch is None or launch.exit is not None or launch.stopping is None:
-        return ()
-    return _rung(launch, launch.stopping.step)
-
-
 def _of_launch(instance: Instance, launch_id: str, then: Callable[[Launch], Step]) -> Step:
     if instance.launch is None or instance.launch.launch_id != launch_id:
         return Step(instance=instance)
     return then(instance.launch)
-
-
-def _report(instance: Instance, status: InstanceStatus, reason: str, context: Context) -> Instance:
-    return replace(instance, status=status, reason=reason, since_wall=context.now.wall)
 
 
 # ---------------------------------------------------------------- towards the target
@@ -228,7 +94,7 @@ def _aim(instance: Instance, context: Context, *, wanted_before: bool) -> Step:
             return _spawn(replace(instance, history=restarts.RestartHistory()), context, "start requested")
         return Step(instance=instance)
     if launch.restart_serial < target.restart_serial and launch.exit is None and launch.stopping is None:
-        return _descend(instance, launch, ExitReason.REQUESTED, "restart requested", context)
+        return stop_ladder.descend(instance, launch, ExitReason.REQUESTED, "restart requested", context)
     return Step(instance=instance)
 
 
@@ -238,11 +104,13 @@ def _want_down(instance: Instance, context: Context) -> Step:
         if instance.status is InstanceStatus.STOPPED and instance.start_at is None:
             return Step(instance=instance)
         return Step(
-            instance=_report(replace(instance, start_at=None), InstanceStatus.STOPPED, "stop requested", context)
+            instance=replace(instance, start_at=None).reported(
+                InstanceStatus.STOPPED, instance.target.stop_reason, context.now
+            )
         )
     if launch.exit is not None or launch.stopping is not None:
         return Step(instance=instance)
-    return _descend(instance, launch, ExitReason.REQUESTED, "stop requested", context)
+    return stop_ladder.descend(instance, launch, ExitReason.REQUESTED, instance.target.stop_reason, context)
 
 
 def _spawn(instance: Instance, context: Context, reason: str) -> Step:
@@ -256,7 +124,7 @@ def _spawn(instance: Instance, context: Context, reason: str) -> Step:
     )
     spawned = replace(instance, launch=launch, held=launch.launch_id, start_at=None, incarnation=launch.incarnation)
     return Step(
-        instance=_report(spawned, InstanceStatus.STARTING, reason, context),
+        instance=spawned.reported(InstanceStatus.STARTING, reason, context.now),
         actions=(Spawn(launch=launch, expected_launch_id=instance.held),),
     )
 
@@ -271,7 +139,7 @@ def _started(instance: Instance, launch: Launch, event: Started, context: Contex
     instance = replace(instance, launch=launch)
     if launch.stopping is not None:
         # The stop was asked for before there was a process to signal.
-        return Step(instance=instance, actions=_rung(launch, launch.stopping.step))
+        return Step(instance=instance, actions=stop_ladder.rung(launch, launch.stopping.step))
     if launch.spec.readiness.mode is ReadinessMode.IMMEDIATE:
         return _ready(instance, launch, context)
     return Step(instance=instance)
@@ -298,7 +166,7 @@ def _alive(instance: Instance, launch: Launch, event: HeartbeatSeen, context: Co
     if launch.stopping is not None:
         return Step(instance=instance)
     if instance.status is InstanceStatus.INACTIVE:
-        return Step(instance=_report(instance, InstanceStatus.RUNNING, "heartbeats again", context))
+        return Step(instance=instance.reported(InstanceStatus.RUNNING, "heartbeats again", context.now))
     if launch.ready_at is None and event.ready:
         return _ready(instance, launch, context)
     return Step(instance=instance)
@@ -306,7 +174,7 @@ def _alive(instance: Instance, launch: Launch, event: HeartbeatSeen, context: Co
 
 def _ready(instance: Instance, launch: Launch, context: Context) -> Step:
     instance = replace(instance, launch=replace(launch, ready_at=context.now.mono))
-    return Step(instance=_report(instance, InstanceStatus.RUNNING, "ready", context))
+    return Step(instance=instance.reported(InstanceStatus.RUNNING, "ready", context.now))
 
 
 # ---------------------------------------------------------------- time passes
@@ -320,7 +188,7 @@ def _due(instance: Instance, context: Context) -> Step:
     if launch is None:
         return _spawn(replace(instance, restarts=instance.restarts + 1), context, "restarted")
     if launch.stopping is not None:
-        return _next_rung(instance, launch, launch.stopping, context)
+        return stop_ladder.next_rung(instance, launch, launch.stopping, context)
     return _silent(instance, launch, context)
 
 
@@ -344,77 +212,12 @@ def _silent(instance: Instance, launch: Launch, context: Context) -> Step:
     if launch.ready_at is None:
         timeout_s = launch.spec.readiness.timeout_s
         message = f"not ready within {timeout_s:g} s of its start"
-        return _descend(instance, launch, ExitReason.START_TIMEOUT, message, context)
+        return stop_ladder.descend(instance, launch, ExitReason.START_TIMEOUT, message, context)
     heartbeat = launch.spec.heartbeat
     silent_for = f"no heartbeat for {heartbeat.timeout_s:g} s" if heartbeat is not None else "no heartbeat"
     if instance.status is not InstanceStatus.INACTIVE:
-        return Step(instance=_report(instance, InstanceStatus.INACTIVE, silent_for, context))
-    return _descend(instance, launch, ExitReason.WATCHDOG, f"{silent_for}, and still none", context)
-
-
-# ---------------------------------------------------------------- down the ladder
-
-
-def _descend(instance: Instance, launch: Launch, cause: ExitReason, message: str, context: Context) -> Step:
-    if cause is ExitReason.WATCHDOG:
-        # It hears nothing: asking politely only takes time.
-        step = StopStep.KILL
-    elif cause is ExitReason.REQUESTED and launch.spec.heartbeat is not None and launch.ready_at is not None:
-        step = StopStep.DRAIN
-    else:
-        step = StopStep.TERMINATE
-    return _stand_on(instance, launch, step, cause, message, context)
-
-
-def _stand_on(
-    instance: Instance, launch: Launch, step: StopStep, cause: ExitReason, message: str, context: Context
-) -> Step:
-    stop = launch.spec.stop
-    patience_s = stop.drain_timeout_s if step is StopStep.DRAIN else stop.timeout_s
-    # A SIGKILL that has not worked yet is repeated, but never in a tight loop.
-    patience_s = max(patience_s, 1.0) if step is StopStep.KILL else patience_s
-    stopping = Stopping(cause=cause, message=message, step=step, next_at=context.now.mono + patience_s)
-    launch = replace(launch, stopping=stopping)
-    instance = replace(instance, launch=launch)
-    if instance.status is not InstanceStatus.STOPPING:
-        instance = _report(instance, InstanceStatus.STOPPING, message, context)
-    return Step(instance=instance, actions=_rung(launch, step))
-
-
-def _rung(launch: Launch, step: StopStep) -> tuple[Action, ...]:
-    if launch.pid is None:
-        return ()
-    match step:
-        case StopStep.DRAIN:
-            return (Drain(launch_id=launch.launch_id, timeout_s=launch.spec.stop.drain_timeout_s),)
-        case StopStep.TERMINATE:
-            return (Signal(launch_id=launch.launch_id, signal=launch.spec.stop.signal),)
-        case StopStep.KILL:
-            return (Signal(launch_id=launch.launch_id, signal="SIGKILL"),)
-
-
-_NEXT_RUNG = {
-    StopStep.DRAIN: StopStep.TERMINATE,
-    StopStep.TERMINATE: StopStep.KILL,
-    StopStep.KILL: StopStep.KILL,
-}
-
-
-def _next_rung(instance: Instance, launch: Launch, stopping: Stopping, context: Context) -> Step:
-    return _stand_on(instance, launch, _NEXT_RUNG[stopping.step], stopping.cause, stopping.message, context)
-
-
-def _drained(instance: Instance, launch: Launch, context: Context) -> Step:
-    if launch.exit is not None or launch.stopping is None or launch.stopping.step is not StopStep.DRAIN:
-        return Step(instance=instance)
-    return _next_rung(instance, launch, launch.stopping, context)
-
-
-def _hurried(instance: Instance, context: Context) -> Step:
-    launch = instance.launch
-    if launch is None or launch.exit is not None or launch.stopping is None:
-        return Step(instance=instance)
-    return _stand_on(instance, launch, StopStep.KILL, launch.stopping.cause, launch.stopping.message, context)
+        return Step(instance=instance.reported(InstanceStatus.INACTIVE, silent_for, context.now))
+    return stop_ladder.descend(instance, launch, ExitReason.WATCHDOG, f"{silent_for}, and still none", context)
 
 
 # ---------------------------------------------------------------- the end of a launch
@@ -466,7 +269,7 @@ def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
     instance = replace(instance, launch=None, last_exit=launch.exit)
     exit_, target = launch.exit, instance.target
     if not target.run:
-        return Step(instance=_report(instance, InstanceStatus.STOPPED, exit_.message, context))
+        return Step(instance=instance.reported(InstanceStatus.STOPPED, exit_.message, context.now))
     if exit_.reason is ExitReason.REQUESTED:
         return _spawn(replace(instance, history=restarts.RestartHistory()), context, "restart requested")
     healthy_s = context.now.mono - launch.ready_at if launch.ready_at is not None else 0.0
@@ -479,8 +282,8 @@ def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
             return _spawn(again, context, decision.reason)
         case restarts.Restart():
             waiting = replace(instance, history=decision.history, start_at=decision.at)
-            return Step(instance=_report(waiting, InstanceStatus.BACKOFF, decision.reason, context))
+            return Step(instance=waiting.reported(InstanceStatus.BACKOFF, decision.reason, context.now))
         case restarts.StayStopped():
-            return Step(instance=_report(instance, InstanceStatus.STOPPED, decision.reason, context))
+            return Step(instance=instance.reported(InstanceStatus.STOPPED, decision.reason, context.now))
         case restarts.GiveUp():
-            return Step(instance=_report(instance, InstanceStatus.ERROR, decision.reason, context))
+            return Step(instance=instance.reported(InstanceStatus.ERROR, decision.reason, context.now))

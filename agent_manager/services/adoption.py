@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from agent_manager.domain import supervision
+from agent_manager.domain import stop_ladder
 from agent_manager.domain.instances import Instance, Launch
-from agent_manager.domain.supervision import Action, Emptied, Exited, Occurrence, Spawn, Started, StartFailed
+from agent_manager.domain.occurrences import Emptied, Exited, Occurrence, Started, StartFailed
+from agent_manager.domain.steps import Action, Spawn
 from agent_manager.ports.launcher import Slot, SlotState
 
 
@@ -12,7 +13,7 @@ def again(slot: Slot, instance: Instance) -> tuple[Action, ...]:
     """What its predecessor may not have got to: the present rung of the stop ladder, and the answer to a start."""
     launch = _present_launch(slot, instance)
     if launch is None or slot.state is not SlotState.LAUNCHING:
-        return supervision.resume(instance)
+        return stop_ladder.resume(instance)
     # Whether the process will run is not decided yet. Repeating the request starts nothing and is told the outcome.
     return (Spawn(launch=launch, expected_launch_id=launch.launch_id),)
 

@@ -14,25 +14,20 @@ from dataclasses import replace
 from agent_manager.domain import supervision
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.instances import Heartbeat, Instance, Target
-from agent_manager.domain.planning import Aim
-from agent_manager.domain.supervision import (
-    Action,
-    Context,
-    Drain,
+from agent_manager.domain.occurrences import (
     Drained,
     Emptied,
     Exited,
     HeartbeatSeen,
     Hurry,
     Occurrence,
-    RecordExit,
-    Signal,
-    Spawn,
     Started,
     StartFailed,
     TargetSet,
     TimerDue,
 )
+from agent_manager.domain.planning import Aim
+from agent_manager.domain.steps import Action, Context, Drain, RecordExit, Signal, Spawn
 from agent_manager.ports.bus import AgentChannel
 from agent_manager.ports.clock import Chance, Clock
 from agent_manager.ports.identities import Identities
@@ -200,12 +195,16 @@ class Supervisor:
             self._journal.retired(instance)
             self._notify()
         elif instance.target.run:
-            self._apply(instance_id, TargetSet(target=replace(instance.target, run=False)))
+            self._apply(
+                instance_id, TargetSet(target=replace(instance.target, run=False, stop_reason="no longer desired"))
+            )
 
     async def stop_all(self) -> None:
         """Stop every instance, each by its own ladder and all at once; returns when no process is left."""
         for instance_id, instance in list(self._instances.items()):
-            self._apply(instance_id, TargetSet(target=replace(instance.target, run=False)))
+            self._apply(
+                instance_id, TargetSet(target=replace(instance.target, run=False, stop_reason="the node goes down"))
+            )
         if self._in_a_hurry:
             self.hurry()
         await self._until_no_process()

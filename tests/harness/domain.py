@@ -11,10 +11,7 @@ from agent_manager.domain.clock import Now
 from agent_manager.domain.exits import ProcessExit
 from agent_manager.domain.instances import Instance, Target
 from agent_manager.domain.lifecycle import Lifecycle
-from agent_manager.domain.specification import AgentSpec
-from agent_manager.domain.supervision import (
-    Action,
-    Context,
+from agent_manager.domain.occurrences import (
     Drained,
     Emptied,
     Exited,
@@ -24,6 +21,8 @@ from agent_manager.domain.supervision import (
     TargetSet,
     TimerDue,
 )
+from agent_manager.domain.specification import AgentSpec
+from agent_manager.domain.steps import Action, Context
 
 SPEC = AgentSpec(
     name="echo",

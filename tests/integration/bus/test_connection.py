@@ -202,7 +202,9 @@ async def test_what_may_not_be_subscribed_to_does_not_end_the_connection(
     tasks.create_task(watched.bus.run())
     await eventually(lambda: watched.told == ["connected", "up"])
     await watched.clients[0].subscribe(subjects.API_OPERATIONS)
-    await eventually(lambda: any("permissions violation" in str(r.__dict__.get("error")).lower() for r in caplog.records))
+    await eventually(
+        lambda: any("permissions violation" in str(r.__dict__.get("error")).lower() for r in caplog.records)
+    )
     assert watched.bus.client is not None
 
 

@@ -9,9 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_manager.adapters.codec import INSTANCE
-from agent_manager.domain import supervision
+from agent_manager.domain import stop_ladder
 from agent_manager.domain.exits import ExitReason
 from agent_manager.domain.instances import InstanceStatus
+from agent_manager.domain.occurrences import (
+    Drained,
+    Emptied,
+    Exited,
+    HeartbeatSeen,
+    Hurry,
+    Occurrence,
+    StartFailed,
+    TimerDue,
+)
 from agent_manager.domain.specification import (
     HeartbeatPolicy,
     OnInactive,
@@ -21,25 +31,13 @@ from agent_manager.domain.specification import (
     RestartPolicy,
     StopPolicy,
 )
-from agent_manager.domain.supervision import (
-    Drain,
-    Drained,
-    Emptied,
-    Exited,
-    HeartbeatSeen,
-    Hurry,
-    RecordExit,
-    Signal,
-    Spawn,
-    StartFailed,
-    TimerDue,
-)
+from agent_manager.domain.steps import Action, Drain, RecordExit, Signal, Spawn
 from tests.harness.domain import SPEC, VirtualInstance, process_exit
 
 PLAIN = replace(SPEC, heartbeat=None, readiness=Readiness(mode=ReadinessMode.IMMEDIATE))
 
 
-def signals(actions: list[supervision.Action]) -> list[str]:
+def signals(actions: list[Action]) -> list[str]:
     return [action.signal for action in actions if isinstance(action, Signal)]
 
 
@@ -328,7 +326,7 @@ def test_hurry_kills_what_is_stopping_and_nothing_else() -> None:
         StartFailed(launch_id="of-yesterday", message="?"),
     ],
 )
-def test_news_of_another_launch_change_nothing(news: supervision.Occurrence) -> None:
+def test_news_of_another_launch_change_nothing(news: Occurrence) -> None:
     it = VirtualInstance().running()
     before = it.instance
     assert it.feed(news) == []
@@ -366,7 +364,7 @@ def test_a_new_manager_repeats_the_present_rung_of_the_ladder(rungs: int) -> Non
     it.target(run=False)
     for _ in range(rungs):
         it.wait(5.0)
-    (again,) = supervision.resume(it.instance)
+    (again,) = stop_ladder.resume(it.instance)
     expected = [Drain, Signal, Signal][rungs]
     assert isinstance(again, expected)
     assert signals([again]) == [[], ["SIGTERM"], ["SIGKILL"]][rungs]
