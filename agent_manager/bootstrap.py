@@ -133,7 +133,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
 
     late.connection = BusConnection(
         url=settings.nats_url,
-        credentials=str(files.manager_credentials),
+        credentials=files.manager_credentials,
         inbox_prefix=subjects.MANAGER_INBOX_PREFIX,
         on_connected=subscribe,
         on_up=eyesight.opened,

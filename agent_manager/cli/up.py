@@ -171,7 +171,7 @@ def _service_table(
         "MANAGEMENT_API_LOG_LEVEL": options.log_level.lower(),
     }
     listens = {"kind": "tcp", "host": options.host}
-    controls = {"kind": "controller", "hang_timeout_s": 15.0, "start_timeout_s": 60.0}
+    controls = {"kind": "controller", "hang_timeout_s": 10.0, "start_timeout_s": 60.0}
     return {
         "protocol": LAUNCHER_PROTOCOL,
         "installation": node.tag,

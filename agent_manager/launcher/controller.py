@@ -89,7 +89,8 @@ class _Session:
         self._connection = FrameConnection(loop, peer, on_message=self._on_message, on_closed=self._on_closed)
         self.send = self._connection.send
         self._numbers = itertools.count(1)
-        self._next_ping = loop.call_later(_PING_INTERVAL_S, self._ping)
+        # Answered as soon as the manager reads at all: from then on the shorter limit holds.
+        self._next_ping = loop.call_later(0.0, self._ping)
         self._hang = self._expect_pong(rules.start_timeout_s)
 
     def close(self) -> None:

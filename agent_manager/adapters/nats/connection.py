@@ -11,9 +11,12 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import nats.errors
 from nats.aio.client import Client
+
+from agent_manager.adapters.nats.credentials_file import CredentialsFile
 
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.25
@@ -33,7 +36,7 @@ class BusConnection:
         self,
         *,
         url: str,
-        credentials: str,
+        credentials: Path,
         inbox_prefix: str,
         on_connected: Callable[[Client], Awaitable[None]],
         on_up: Callable[[], None],
@@ -104,9 +107,11 @@ class BusConnection:
         words = str(error) or type(error).__name__
         if self._is_up or words != self._last_trouble:
             self._last_trouble = words
-            log.warning("bus_error", extra={"url": self._url, "credentials": self._credentials, "error": words})
+            log.warning("bus_error", extra={"url": self._url, "credentials": str(self._credentials), "error": words})
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
+        credentials = CredentialsFile(self._credentials)
+
         async def on_error(error: Exception) -> None:
             self._trouble(error)
 
@@ -121,7 +126,8 @@ class BusConnection:
 
         await client.connect(
             servers=[self._url],
-            user_credentials=self._credentials,
+            user_jwt_cb=credentials.token,
+            signature_cb=credentials.signature,
             inbox_prefix=self._inbox_prefix.encode(),
             name="agent-manager",
             connect_timeout=CONNECT_TIMEOUT_S,

@@ -19,6 +19,11 @@ from agent_manager.protocol.permissions import OF_MANAGER, OF_SERVICE, Permissio
 from tests.harness.nats_server import NatsHarness
 from tests.harness.waiting import eventually
 
+NO_SEED = (
+    "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n"
+    "-----BEGIN USER NKEY SEED-----\nSUAX\n------END USER NKEY SEED------\n"
+)
+
 
 @dataclass
 class Watched:
@@ -34,7 +39,7 @@ class Watched:
     def __post_init__(self) -> None:
         self.bus = BusConnection(
             url=self.nats.url,
-            credentials=str(self.credentials),
+            credentials=self.credentials,
             inbox_prefix=subjects.MANAGER_INBOX_PREFIX,
             on_connected=self.subscribe,
             on_up=lambda: self.told.append("up"),
@@ -91,7 +96,6 @@ async def test_it_is_there_as_soon_as_the_server_is(
     assert watched.told == []
     await nats.start()
     await eventually(lambda: watched.told == ["connected", "up"])
-    assert watched.bus.client is not None
     await watched.hears()
 
 
@@ -122,7 +126,6 @@ async def test_a_server_that_was_killed_is_found_again_by_the_same_client(
     await eventually(lambda: watched.told == ["connected", "up"])
     await nats.kill()
     await eventually(lambda: watched.told == ["connected", "up", "down"])
-    assert watched.bus.client is None
     await nats.start()
     await eventually(lambda: watched.told == ["connected", "up", "down", "up"])
     assert watched.bus.client is watched.clients[0]
@@ -159,7 +162,7 @@ async def test_refused_credentials_are_said_with_their_path_and_tried_again_unti
     await eventually(lambda: watched.told == ["connected", "up"])
 
 
-@pytest.mark.parametrize("content", [None, "", "no credentials at all"])
+@pytest.mark.parametrize("content", [None, "", "no credentials at all", NO_SEED])
 async def test_credentials_that_cannot_be_read_are_tried_again(
     nats: NatsHarness,
     tasks: asyncio.TaskGroup,
@@ -187,8 +190,7 @@ async def test_a_connection_lost_while_it_subscribes_is_not_said_to_be_up(
     await eventually(lambda: not watched.clients[0].is_connected)
     watched.hold.set()
     await nats.start()
-    await eventually(lambda: watched.bus.client is not None)
-    assert watched.told[-1] == "up"
+    await eventually(lambda: watched.told[-1] == "up")
     assert watched.told.count("up") == 1
     await watched.hears()
 

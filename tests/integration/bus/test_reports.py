@@ -1,0 +1,127 @@
+"""What launches say of themselves, and who is believed to have said it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from agent_manager.protocol import subjects
+from agent_manager.protocol.messages import Message, MetricsUpdate
+from agent_manager.protocol.subjects import LaunchSubject
+from agent_manager.transport.reports import Reports
+from tests.harness.nats_server import NODE_ID, NatsHarness, settle
+from tests.harness.waiting import eventually
+from tests.unit.services.bench import Bench
+from tests.unit.services.bench import bench as made
+
+NOW = "2030-01-01T00:00:00Z"
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with made() as it:
+        yield it
+
+
+class Listening:
+    """Reports at work, and what they publish."""
+
+    def __init__(self, bench: Bench, client: Client) -> None:
+        self.client = client
+        self.published: list[tuple[str, Message]] = []
+        self.reports = Reports(
+            supervisor=bench.supervisor,
+            counters=bench.counters,
+            publish=lambda subject, message: self.published.append((subject, message)),
+            node_id=NODE_ID,
+        )
+
+
+@pytest.fixture
+async def listening(nats: NatsHarness, bench: Bench) -> Listening:
+    bench.aim()
+    await bench.started()
+    made = Listening(bench, await nats.connect_as_manager())
+    await made.reports.register(made.client)
+    await settle(made.client)
+    return made
+
+
+async def say(nats: NatsHarness, kind: str, body: Any, *, instance: str = "echo_0", launch: str = "launch1") -> None:
+    agent_id = instance.rpartition("_")[0]
+    client = await nats.connect_as_launch(agent_id, instance, launch)
+    speaker = LaunchSubject(node_id=NODE_ID, instance_id=instance, launch_id=launch)
+    subject = subjects.launch_status(speaker) if kind == "status" else subjects.launch_metrics(speaker)
+    await client.publish(subject, body if isinstance(body, bytes) else json.dumps(body).encode())
+    await settle(client)
+    await client.close()
+
+
+async def test_a_heartbeat_makes_its_instance_run(nats: NatsHarness, bench: Bench, listening: Listening) -> None:
+    report = {"number": 3, "load": 0.5, "running": ["a"], "metadata": {"mood": "fine"}, "timestamp": NOW}
+    await say(nats, "status", report)
+    await bench.until("running")
+    heartbeat = bench.supervisor.heartbeats["echo_0"]
+    assert (heartbeat.number, heartbeat.load, heartbeat.running) == (3, 0.5, ("a",))
+    assert heartbeat.metadata == {"mood": "fine"}
+
+
+async def test_a_launch_that_says_it_is_still_starting_is_not_ready(
+    nats: NatsHarness, bench: Bench, listening: Listening
+) -> None:
+    await say(nats, "status", {"number": 1, "status": "starting", "timestamp": NOW})
+    await eventually(lambda: "echo_0" in bench.supervisor.heartbeats)
+    assert bench.status() == "starting"
+
+
+async def test_who_speaks_is_read_from_the_subject_whatever_the_words_claim(
+    nats: NatsHarness, bench: Bench, listening: Listening
+) -> None:
+    claim = {"number": 9, "instance_id": "echo_0", "launch_id": "launch1", "timestamp": NOW}
+    await say(nats, "status", claim, launch="launch-of-yesterday")
+    await say(nats, "metrics", {**claim, "counters": {"x": 1.0}}, launch="launch-of-yesterday")
+    await say(nats, "status", claim, instance="other_0")
+    await settle(listening.client)
+    await say(nats, "status", {"number": 1, "timestamp": NOW})
+    await bench.until("running")
+    assert set(bench.supervisor.heartbeats) == {"echo_0"}
+    assert bench.supervisor.heartbeats["echo_0"].number == 1
+    assert listening.published == []
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", {"number": -1, "timestamp": NOW}, b"[" * 10_000])
+async def test_nonsense_is_logged_and_harms_nobody(
+    nats: NatsHarness, bench: Bench, listening: Listening, caplog: pytest.LogCaptureFixture, body: Any
+) -> None:
+    for kind in ("status", "metrics"):
+        await say(nats, kind, body)
+    await eventually(lambda: [record for record in caplog.records if record.message == "report_ignored"])
+    await say(nats, "status", {"number": 1, "timestamp": NOW})
+    await bench.until("running")
+
+
+async def test_counters_are_kept_and_passed_on_to_observers(
+    nats: NatsHarness, bench: Bench, listening: Listening
+) -> None:
+    await say(nats, "metrics", {"counters": {"requests": 2.0}, "timestamp": NOW})
+    await eventually(lambda: listening.published)
+    ((subject, update),) = listening.published
+    assert isinstance(update, MetricsUpdate)
+    assert (subject, update.agent_id, update.instance_id) == ("agent.metrics", "echo", "echo_0")
+    assert bench.counters.of(bench.instance()) == {"requests": 2.0}
+
+
+async def test_launches_of_other_nodes_are_not_listened_to(
+    nats: NatsHarness, bench: Bench, listening: Listening
+) -> None:
+    elsewhere = LaunchSubject(node_id="node-2", instance_id="echo_0", launch_id="launch1")
+    body = json.dumps({"number": 1, "timestamp": NOW}).encode()
+    await listening.client.publish(subjects.launch_status(elsewhere), body)
+    await settle(listening.client)
+    await asyncio.sleep(0)
+    assert bench.supervisor.heartbeats == {}

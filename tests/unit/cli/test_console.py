@@ -1,0 +1,61 @@
+"""What a person sees of a node in the terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_manager.cli.console import ConsoleSettings, banner, line
+from agent_manager.protocol.messages import EventMessage
+
+STATE = {"api_url": "http://127.0.0.1:8000", "nats_url": "nats://127.0.0.1:4222", "nats_creds": "/data/service.creds"}
+
+
+def shown(data_dir: Path) -> str:
+    settings = ConsoleSettings(
+        state_file=data_dir / "up.json",
+        data_dir=data_dir,
+        packages_dir=Path("/packages"),
+        nats_url=STATE["nats_url"],
+        nats_creds=Path(STATE["nats_creds"]),
+    )
+    return banner(settings, STATE, Path("/venv/bin"))
+
+
+def test_the_banner_says_where_everything_is() -> None:
+    text = shown(Path("/data"))
+    for part in (
+        *STATE.values(),
+        "/packages",
+        "/data/logs",
+        "isolation  off",
+        "/venv/bin/agentctl --data-dir /data ls",
+    ):
+        assert part in text
+
+
+def test_paths_below_the_working_directory_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = shown(tmp_path / ".agent-manager")
+    assert "data       .agent-manager" in text
+    assert "--data-dir" not in text
+
+
+def event(**changes: Any) -> EventMessage:
+    fields = {"sequence": 1, "type": "running", "agent_id": "echo", "message": "ready", "at": datetime.now(UTC)}
+    return EventMessage.model_validate({**fields, **changes})
+
+
+def test_a_line_names_the_instance_or_else_the_agent() -> None:
+    at = datetime.now(UTC)
+    said = line(event(at=at, type="registered", message="registered from /packages/echo"))
+    assert said.split() == [f"{at.astimezone():%H:%M:%S}", "echo", "registered", "registered", "from", "/packages/echo"]
+    assert "echo_3 " in line(event(instance_id="echo_3"))
+
+
+@pytest.mark.parametrize(("data", "end"), [({"pid": 7}, "ready (pid 7)"), ({"pid": None}, "ready"), ({}, "ready")])
+def test_what_runs_is_shown_with_its_process(data: dict[str, Any], end: str) -> None:
+    assert line(event(data=data)).endswith(end)
