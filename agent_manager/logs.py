@@ -28,3 +28,5 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Its own reports of lost connections; ours say the same with fields.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
+    # A line for every change it sees, those an agent makes in its own folder included.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)

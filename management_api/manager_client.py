@@ -8,18 +8,22 @@ from datetime import UTC, datetime, timedelta
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from agent_manager.protocol import headers, subjects
+from agent_manager.protocol import headers, operations, subjects
 from agent_manager.protocol.errors import ErrorCode, RequestFailedError
 from agent_manager.protocol.messages import Message, Request, Response
 from agent_manager.protocol.operations import NoParams, Operation
+from agent_manager.protocol.resources import NodeList
 from management_api.event_feed import EventFeed
 from management_api.nats_link import NatsLink
 from management_api.settings import Settings
 
 ACTOR = "http"
 """Who asks, as long as nobody has to log in."""
+WATCH_S = 0.5
+"""How often a caller that waits makes sure that there still is somebody to wait for."""
 
 
 class ManagerClient:
@@ -90,7 +94,7 @@ class ManagerClient:
         self._waiting.add(interruption)
         try:
             async with interruption:
-                reply = await client.request(subject, body, timeout=limit_s, headers={headers.ACTOR: ACTOR})
+                reply = await self._answer(client, subject, body, limit_s)
         except nats.errors.NoRespondersError as error:
             raise _unavailable("no manager is running; start one with `agent-manager up`") from error
         except TimeoutError as error:
@@ -100,6 +104,25 @@ class ManagerClient:
         finally:
             self._waiting.discard(interruption)
         return reply.data
+
+    async def _answer(self, client: Client, subject: str, body: bytes, limit_s: float) -> Msg:
+        """The answer, unless whoever had the request is found to have died with it."""
+        asked_at = datetime.now(UTC)
+        asking = asyncio.create_task(
+            client.request(subject, body, timeout=limit_s, headers={headers.ACTOR: ACTOR}), name=f"ask {subject}"
+        )
+        watching = asyncio.create_task(_until_managers_gone(client, asked_at), name="watch managers")
+        try:
+            await asyncio.wait((asking, watching), return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+            raise _unavailable(
+                "the manager ended before it answered; what was asked for may have been done: look before asking again"
+            )
+        finally:
+            asking.cancel()
+            watching.cancel()
+            await asyncio.gather(asking, watching, return_exceptions=True)
 
     def _interrupt(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -112,6 +135,26 @@ class ManagerClient:
             "the connection to NATS was lost before the answer came; what was asked for may have been done: "
             "look before asking again"
         )
+
+
+async def _until_managers_gone(client: Client, asked_at: datetime) -> None:
+    """Return when nobody is left who could have received a request at `asked_at`.
+
+    A request that is sent in the moment in which its receiver dies is lost without a word; NATS says "no responders"
+    only to the next one.
+    """
+    subject = subjects.api_operation(operations.NODES_LIST.resource, operations.NODES_LIST.verb)
+    while True:
+        await asyncio.sleep(WATCH_S)
+        try:
+            reply = await client.request(subject, b"{}", timeout=WATCH_S)
+            nodes = operations.NODES_LIST.result.model_validate(Response.model_validate_json(reply.data).result)
+        except nats.errors.NoRespondersError:
+            return
+        except (nats.errors.Error, OSError, TimeoutError, ValidationError):
+            continue
+        if isinstance(nodes, NodeList) and nodes.items and all(node.started_at > asked_at for node in nodes.items):
+            return
 
 
 def _result(operation: Operation, body: bytes) -> Message:

@@ -181,7 +181,7 @@ class LauncherClient:
         future = self._replies.get(frame["id"])
         if future is None:
             if not frame["ok"]:
-                log.debug("launcher_refused", extra={"error": frame["error"]})
+                log.log(_refusal_level(frame["error"]), "launcher_refused", extra={"error": frame["error"]})
         elif future.done():
             return
         elif frame["ok"]:
@@ -209,6 +209,11 @@ def _understanding() -> Iterator[None]:
 def _refusal(error: dict[str, Any]) -> LauncherError:
     kind = SpawnFailedError if error["code"] == "spawn_failed" else LauncherError
     return kind(error["message"])
+
+
+def _refusal_level(error: dict[str, Any]) -> int:
+    """A launch that has ended meanwhile is everyday; anything else means that the launcher keeps an old state."""
+    return logging.DEBUG if error["code"] in ("conflict", "not_running") else logging.ERROR
 
 
 def _slot(entry: dict[str, Any]) -> Slot:

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent_manager.cli.printable import printable
 from agent_manager.protocol import subjects
 from agent_manager.protocol.messages import EventMessage
 from agent_manager.protocol.release import release
@@ -72,7 +73,7 @@ def line(event: EventMessage) -> str:
     who = event.instance_id or event.agent_id
     pid = event.data.get("pid")
     words = f"{event.message} (pid {pid})" if event.type == "running" and pid else event.message
-    return f"{event.at.astimezone():%H:%M:%S}  {who:<18} {event.type:<18} {words}"
+    return printable(f"{event.at.astimezone():%H:%M:%S}  {who:<18} {event.type:<18} {words}").replace("\n", " ")
 
 
 def _shown(path: Path) -> str:

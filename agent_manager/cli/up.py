@@ -86,17 +86,21 @@ def _checked(options: UpOptions) -> UpOptions:
             f"the packages folder {options.packages_dir} does not exist; make it, or name another with --packages"
         )
     for flag, path in (("--data-dir", options.data_dir), ("--packages", options.packages_dir)):
-        _check_is_text(flag, path)
+        _check_path(flag, path)
     return replace(options, host=host)
 
 
-def _check_is_text(flag: str, path: Path) -> None:
+def _check_path(flag: str, path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise InvalidRequestError(
             f"{flag} {str(path)!r} is not UTF-8, as whatever travels over the bus must be; name another path"
         ) from error
+    if "?" in str(path):
+        raise InvalidRequestError(
+            f"{flag} {str(path)!r} has a question mark, which ends a database's path; name another"
+        )
 
 
 @contextmanager

@@ -115,6 +115,12 @@ class Instance:
         return replace(self, status=status, reason=reason, since_wall=now.wall)
 
     @property
+    def present_status(self) -> InstanceStatus:
+        """The status; `stopping` from the end of the main process until what follows from it is decided."""
+        ended = self.launch is not None and self.launch.exit is not None
+        return InstanceStatus.STOPPING if ended else self.status
+
+    @property
     def settled(self) -> bool:
         """Whether it is where its target wants it, or has given up trying: nothing more will happen by itself."""
         if self.target.run:
@@ -122,7 +128,7 @@ class Instance:
                 self.launch is not None and self.launch.restart_serial < self.target.restart_serial
             )
             at_rest = (InstanceStatus.RUNNING, InstanceStatus.ERROR, InstanceStatus.STOPPED)
-            return not behind and self.status in at_rest
+            return not behind and self.present_status in at_rest
         return self.launch is None and self.start_at is None
 
 

@@ -35,7 +35,7 @@ def plan(agents: Iterable[Agent], observed: Mapping[str, Instance]) -> tuple[Pla
     """What differs between `agents` (desired) and `observed` (instances by id), as things to do.
 
     A restart of an agent with several instances is rolling: those not running go first, then one at a time, the next
-    only when all that were restarted before it are running.
+    only when all that were restarted before it have come up (or have completed).
     """
     items: list[PlanItem] = []
     desired: set[str] = set()
@@ -75,7 +75,8 @@ def _held_back(instances: list[Instance], restart_serial: int) -> dict[str, int]
     """Instances that must wait their turn in a rolling restart, with the serial they keep until then."""
     serving = [i for i in instances if i.status in (InstanceStatus.RUNNING, InstanceStatus.INACTIVE)]
     waiting = [i for i in serving if i.launch is not None and i.launch.restart_serial < restart_serial]
-    under_way = [i for i in instances if i not in waiting and i.target.run and i.status is not InstanceStatus.RUNNING]
+    restarted = [i for i in instances if i not in waiting and i.target.run]
+    under_way = [i for i in restarted if i.status is InstanceStatus.ERROR or not i.settled]
     turn = [] if under_way else waiting[:1]
     return {i.id: i.target.restart_serial for i in waiting if i not in turn}
 

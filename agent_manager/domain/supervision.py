@@ -82,20 +82,28 @@ def _of_launch(instance: Instance, launch_id: str, then: Callable[[Launch], Step
 
 
 def _aim(instance: Instance, context: Context, *, wanted_before: bool) -> Step:
-    target = instance.target
-    asked = target.start_serial > instance.acted_start_serial or not wanted_before
-    instance = replace(instance, acted_start_serial=max(target.start_serial, instance.acted_start_serial))
+    target, launch = instance.target, instance.launch
     if not target.run:
-        return _want_down(instance, context)
-    launch = instance.launch
+        return _want_down(_acted(instance), context)
     if launch is None:
-        # What ended by itself stays down until somebody asks, and then what went wrong before is forgiven.
-        if asked:
-            return _spawn(replace(instance, history=restarts.RestartHistory()), context, "start requested")
+        # What ended by itself stays down until somebody asks.
+        if _asked(instance) or not wanted_before:
+            return _spawn_anew(instance, context, "start requested")
         return Step(instance=instance)
-    if launch.restart_serial < target.restart_serial and launch.exit is None and launch.stopping is None:
-        return stop_ladder.descend(instance, launch, ExitReason.REQUESTED, "restart requested", context)
-    return Step(instance=instance)
+    if launch.exit is not None or launch.stopping is not None:
+        # What was asked for is remembered until this launch is gone.
+        return Step(instance=instance)
+    if launch.restart_serial < target.restart_serial:
+        return stop_ladder.descend(_acted(instance), launch, ExitReason.REQUESTED, "restart requested", context)
+    return Step(instance=_acted(instance))
+
+
+def _asked(instance: Instance) -> bool:
+    return instance.target.start_serial > instance.acted_start_serial
+
+
+def _acted(instance: Instance) -> Instance:
+    return replace(instance, acted_start_serial=instance.target.start_serial)
 
 
 def _want_down(instance: Instance, context: Context) -> Step:
@@ -111,6 +119,11 @@ def _want_down(instance: Instance, context: Context) -> Step:
     if launch.exit is not None or launch.stopping is not None:
         return Step(instance=instance)
     return stop_ladder.descend(instance, launch, ExitReason.REQUESTED, instance.target.stop_reason, context)
+
+
+def _spawn_anew(instance: Instance, context: Context, reason: str) -> Step:
+    """Somebody asked: what went wrong before is forgiven."""
+    return _spawn(replace(_acted(instance), history=restarts.RestartHistory()), context, reason)
 
 
 def _spawn(instance: Instance, context: Context, reason: str) -> Step:
@@ -263,15 +276,27 @@ def _why(ended: ProcessExit, launch: Launch | None) -> tuple[ExitReason, str]:
     return (ExitReason.COMPLETED if ended.code == 0 else ExitReason.CRASH), how
 
 
+def _unseen_exit(launch: Launch, context: Context) -> Exit:
+    """An exit that an earlier manager recorded, but did not get to note with the slot."""
+    stopping = launch.stopping
+    return Exit(
+        launch_id=launch.launch_id,
+        incarnation=launch.incarnation,
+        reason=stopping.cause if stopping is not None else ExitReason.CRASH,
+        message="it ended while no manager looked; its exit is on record",
+        at=context.now.wall,
+        pid=launch.pid,
+        started_at=launch.started_wall,
+    )
+
+
 def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
-    if launch.exit is None:
-        return Step(instance=instance)
-    instance = replace(instance, launch=None, last_exit=launch.exit)
-    exit_, target = launch.exit, instance.target
+    exit_, target = launch.exit or _unseen_exit(launch, context), instance.target
+    instance = replace(instance, launch=None, last_exit=exit_)
     if not target.run:
         return Step(instance=instance.reported(InstanceStatus.STOPPED, exit_.message, context.now))
-    if exit_.reason is ExitReason.REQUESTED:
-        return _spawn(replace(instance, history=restarts.RestartHistory()), context, "restart requested")
+    if exit_.reason is ExitReason.REQUESTED or _asked(instance):
+        return _spawn_anew(instance, context, "restart requested")
     healthy_s = context.now.mono - launch.ready_at if launch.ready_at is not None else 0.0
     decision = restarts.decide(
         target.spec.restart, instance.history, exit_, healthy_s=healthy_s, now=context.now.mono, jitter=context.jitter

@@ -90,7 +90,7 @@ class Supervisor:
         return self._heartbeats
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after every change of an instance's status, reason or launch."""
+        """Call `callback` after every change of an instance; a mere heartbeat is none."""
         self._on_change.append(callback)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -242,7 +242,6 @@ class Supervisor:
         step = supervision.advance(before, occurrence, self._context())
         after = step.instance
         self._instances[instance_id] = after
-        reported = (after.status, after.reason, after.launch) != (before.status, before.reason, before.launch)
         only_alive = isinstance(occurrence, HeartbeatSeen) and after.status is before.status
         if after != before and not only_alive:
             self._launcher.update(after)
@@ -252,7 +251,7 @@ class Supervisor:
         if (after.status, after.reason) != (before.status, before.reason):
             self._journal.changed(after)
         self._arm(instance_id)
-        if reported and not only_alive:
+        if after != before and not only_alive:
             self._notify()
 
     def _context(self) -> Context:
@@ -315,7 +314,7 @@ class Supervisor:
         try:
             credentials = self._identities.issue(instance.agent_id, instance.id, launch_id)
             pid, started_at = await self._launcher.spawn(instance, spawn.expected_launch_id, credentials)
-        except (LauncherError, AgentManagerError, OSError) as error:
+        except (LauncherError, AgentManagerError, OSError, ValueError) as error:
             slot_taken = isinstance(error, SpawnFailedError)
             self._apply(instance.id, StartFailed(launch_id=launch_id, message=str(error), slot_taken=slot_taken))
         else:
@@ -323,7 +322,9 @@ class Supervisor:
 
     async def _drain(self, instance_id: str, drain: Drain) -> None:
         try:
-            await self._channel.ask(instance_id, "drain", {}, timeout_s=drain.timeout_s)
+            # Named, so that it cannot reach a successor that has taken the place meanwhile.
+            params = {"launch_id": drain.launch_id}
+            await self._channel.ask(instance_id, "drain", params, timeout_s=drain.timeout_s)
         except AgentManagerError as error:
             log.debug("not_drained", extra={"instance_id": instance_id, "error": error.message})
         if instance_id in self._instances:

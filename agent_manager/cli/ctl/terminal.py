@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agent_manager.cli.printable import printable
 from agent_manager.protocol.resources import AgentView, InstanceView
 
 UNLIMITED_WIDTH = 1_000_000
@@ -59,13 +60,6 @@ def text(value: object, style: str = "") -> Text:
 def status(value: str) -> Text:
     """A lifecycle, an availability or the status of something, in its colour."""
     return text(value, _STYLES.get(value, ""))
-
-
-def printable(words: str) -> str:
-    """`words` without control characters, which could drive a terminal."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in words
-    )
 
 
 def moment(at: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from agent_manager.protocol import operations
 from agent_manager.protocol.errors import ErrorBody, ErrorCode
+from agent_manager.protocol.resources import NodeList
 from management_api.problems import STATUS_OF_CODE
-from tests.harness.fake_manager import FakeManager
+from tests.harness.fake_manager import FakeManager, answering, plausible_results
 from tests.harness.live_api import LiveApi, running_api
 from tests.harness.nats_server import NatsHarness
 from tests.harness.waiting import eventually
@@ -94,6 +96,31 @@ async def test_a_manager_that_never_answers_is_a_timeout(nats: NatsHarness, mana
     problem = problem_of(answer)
     assert problem["code"] == "timeout"
     assert "agents.get within 0.1 s" in problem["detail"]
+
+
+async def test_a_manager_that_dies_with_a_request_is_not_waited_for(nats: NatsHarness) -> None:
+    connection = await nats.connect_as_manager()
+    async with answering(connection) as manager, running_api(nats, request_timeout_s=300.0) as api:
+        manager.ignore(operations.AGENTS_START)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(api.http.post("/api/v1/agents/echo/start"))
+            await eventually(lambda: manager.received)
+            await connection.close()
+    answer = waiting.result()
+    assert answer.status_code == 503
+    assert "look before asking again" in problem_of(answer)["detail"]
+
+
+async def test_a_manager_that_was_replaced_meanwhile_is_not_waited_for(nats: NatsHarness, manager: FakeManager) -> None:
+    manager.ignore(operations.AGENTS_START)
+    nodes = plausible_results()[operations.NODES_LIST]
+    assert isinstance(nodes, NodeList)
+    later = nodes.items[0].model_copy(update={"started_at": datetime.now(UTC) + timedelta(days=1)})
+    manager.answer(operations.NODES_LIST, NodeList(items=[later]))
+    async with running_api(nats, request_timeout_s=300.0) as api:
+        answer = await api.http.post("/api/v1/agents/echo/start")
+    assert answer.status_code == 503
+    assert "ended before it answered" in problem_of(answer)["detail"]
 
 
 async def test_without_a_bus_it_starts_says_so_and_recovers(nats: NatsHarness) -> None:

@@ -8,7 +8,8 @@ from agent_manager.domain.agents import Agent
 from agent_manager.domain.instances import Instance
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.domain.planning import Aim, Retire, plan
-from tests.harness.domain import VirtualInstance, agent
+from agent_manager.domain.specification import RestartMode, RestartPolicy
+from tests.harness.domain import SPEC, VirtualInstance, agent
 
 
 def observe(*instances: Instance) -> dict[str, Instance]:
@@ -103,3 +104,20 @@ def test_a_rolling_restart_halts_when_the_restarted_instance_does_not_come_up() 
         assert isinstance(item, Aim)
         instances[item.ordinal].feed_target(item.target)
     assert [it.status for it in instances] == ["starting", "running"]
+
+
+def test_a_completed_instance_does_not_hold_up_a_rolling_restart() -> None:
+    spec = replace(SPEC, restart=RestartPolicy(policy=RestartMode.ON_FAILURE))
+    desired = replace(agent(spec=spec), replicas=2)
+    instances = [running(desired, ordinal) for ordinal in range(2)]
+    restarted = desired.restarted(2.0)
+    for _ in range(4):
+        for item in plan([restarted], observe(*(it.instance for it in instances))):
+            assert isinstance(item, Aim)
+            instances[item.ordinal].feed_target(item.target)
+        if instances[0].status == "stopping":
+            instances[0].gone(code=0)
+            instances[0].started()
+            instances[0].heartbeat()
+            instances[0].gone(code=0)
+    assert [it.status for it in instances] == ["stopped", "stopping"]

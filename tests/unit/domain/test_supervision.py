@@ -314,6 +314,46 @@ def test_hurry_kills_what_is_stopping_and_nothing_else() -> None:
     assert signals(it.feed(Hurry())) == ["SIGKILL"]
 
 
+@pytest.mark.parametrize("mode", [RestartMode.NEVER, RestartMode.ON_FAILURE, RestartMode.ALWAYS])
+@pytest.mark.parametrize("commands", [{"start_serial": 1}, {"start_serial": 1, "restart_serial": 1}])
+def test_a_command_that_comes_while_a_launch_goes_down_is_carried_out_afterwards(
+    mode: RestartMode, commands: dict[str, int]
+) -> None:
+    it = VirtualInstance(spec=replace(SPEC, restart=RestartPolicy(policy=mode, max_restarts=0))).running()
+    it.exited(code=0)
+    it.target(run=True, **commands)
+    assert not it.instance.settled
+    (spawn,) = it.feed(Emptied(launch_id=it.launch_id))
+    assert isinstance(spawn, Spawn)
+    assert spawn.launch.restart_serial == commands.get("restart_serial", 0)
+    assert it.instance.acted_start_serial == 1
+
+
+def test_nothing_is_settled_between_the_end_of_a_process_and_what_follows_from_it() -> None:
+    it = VirtualInstance().running()
+    before = it.instance
+    it.exited()
+    after = it.instance
+    assert (before.settled, before.present_status) == (True, InstanceStatus.RUNNING)
+    assert (after.settled, after.present_status) == (False, InstanceStatus.STOPPING)
+
+
+def test_an_end_that_only_an_earlier_manager_saw_is_followed_like_a_crash() -> None:
+    it = VirtualInstance().running()
+    (spawn,) = it.feed(Emptied(launch_id=it.launch_id))
+    assert isinstance(spawn, Spawn)
+    assert it.instance.last_exit is not None
+    assert it.instance.last_exit.reason is ExitReason.CRASH
+    assert "on record" in it.instance.last_exit.message
+
+
+def test_an_end_that_only_an_earlier_manager_saw_completes_a_stop() -> None:
+    it = VirtualInstance().running()
+    it.target(run=False)
+    assert it.feed(Emptied(launch_id=it.launch_id)) == []
+    assert it.status == "stopped"
+
+
 # ---------------------------------------------------------------- late and foreign news
 
 

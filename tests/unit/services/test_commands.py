@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -118,3 +119,12 @@ async def test_asking_for_what_is_there_already_is_done_at_once(bench: Bench) ->
     bench.follow_desired_state()
     await bench.until("stopped")
     assert await bench.commands.stop("echo", actor=None, wait_s=60.0) is True
+
+
+async def test_a_start_of_what_runs_already_is_done_without_a_wait(bench: Bench) -> None:
+    await bench.save(agent())
+    bench.follow_desired_state()
+    await bench.started()
+    bench.heartbeat()
+    # Nothing of the instance changes but the number of the command it has acted on.
+    assert await asyncio.wait_for(bench.commands.start("echo", actor=None, wait_s=300.0), 20.0) is True
