@@ -105,6 +105,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
         store=store, supervisor=supervisor, node_id=settings.node_id, interval_s=settings.monitoring_interval_s
     )
     counters = Counters(supervisor)
+    journal.on_released(counters.forget)
     commands = Commands(store=store, announcer=feed, reconciler=reconciler, supervisor=supervisor, clock=clock)
     queries = Queries(
         store=store,

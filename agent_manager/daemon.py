@@ -66,7 +66,7 @@ class Daemon:
                 manager.supervisor.launcher_event(event)
 
         tasks.create_task(manager.launcher.run(on_event), name="launcher")
-        tasks.create_task(manager.eyesight.run(), name="pulse")
+        tasks.create_task(manager.eyesight.run(manager.bus.round_trip), name="pulse")
         tasks.create_task(manager.journal.run(), name="journal")
         tasks.create_task(manager.feed.run(), name="feed")
         tasks.create_task(manager.bus.run(), name="bus")

@@ -12,7 +12,7 @@ from agent_manager.domain.errors import InvalidRequestError
 AGENT_ID_PATTERN = r"[a-z0-9][a-z0-9-]{0,55}"
 """Lower-case letters, digits and hyphens, at most 56 characters."""
 
-RESERVED_AGENT_IDS = frozenset({"manager", "status", "metrics", "event", "log", "call", "node"})
+RESERVED_AGENT_IDS = frozenset({"manager", "status", "metrics", "event", "log", "call", "node", "package"})
 """Ids that would collide with subjects of the manager itself."""
 
 _AGENT_ID = re.compile(AGENT_ID_PATTERN)

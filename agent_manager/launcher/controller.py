@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from agent_manager.launcher.diagnostics import warn_of
 from agent_manager.launcher.event_loop import EventLoop, Timer
 from agent_manager.launcher.frames import FrameConnection, FrameError, Message
 from agent_manager.launcher.instances import Instances, Result
@@ -122,6 +123,10 @@ class _Session:
             self._carry_out(parse(message), answer)
         except RequestError as error:
             answer(error)
+        except Exception as error:
+            # Whatever it is, the manager waits for this answer, and the requests behind it have arrived already.
+            warn_of(error)
+            answer(RequestError("internal", f"{type(error).__name__}: {error}"))
 
     def _carry_out(self, request: Request, answer: Callable[[Result | RequestError], None]) -> None:
         match request:

@@ -2,6 +2,7 @@
 
 import os
 import select
+import traceback
 
 _STDERR = 2
 _LINE_LIMIT = select.PIPE_BUF
@@ -21,3 +22,9 @@ def warn(message: str) -> None:
             os.write(_STDERR, line)
     except OSError:
         return
+
+
+def warn_of(error: Exception) -> None:
+    """Warn of an error that nobody expected, and where it was raised."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    warn(f"{type(error).__name__} in {where.filename}:{where.lineno}: {error}")

@@ -7,10 +7,9 @@ import os
 import select
 import signal
 import time
-import traceback
 from collections.abc import Callable, Iterable
 
-from agent_manager.launcher.diagnostics import warn
+from agent_manager.launcher.diagnostics import warn_of
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -133,5 +132,4 @@ def _call(callback: Callable[[], None]) -> None:
         callback()
     except Exception as error:
         # Whatever it is, it must not take every process of the node with it.
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        warn(f"{type(error).__name__} in {where.filename}:{where.lineno}: {error}")
+        warn_of(error)

@@ -203,12 +203,12 @@ class Instances:
         """Once a round: one look serves all launches that have ended in it."""
         if not self._look_due or not self._dying:
             return
-        finished = self._trees.finish(self._dying)
+        finished, undecided = self._trees.finish(self._dying)
         self._look_due = False
         for launch_id in finished:
             self._dying.remove(launch_id)
             self._on_empty(self._launches[launch_id])
-        if self._dying and self._trees.undecided:
+        if undecided:
             self._loop.call_later(_LOOK_AGAIN_S, self._look)
         self._tell_if_all_empty()
 

@@ -16,7 +16,8 @@ from agent_manager.launcher.proc import Process, children_reader, descendants, e
 LAUNCH_ID_VARIABLE = "AGENT_LAUNCH_ID"
 
 _LAUNCH_TAG = LAUNCH_ID_VARIABLE.encode() + b"="
-_DECISION_S = 0.1
+_BLANK_S = 0.1
+_DECISION_S = 0.3
 
 _ChildrenOf = Callable[[int], list[int]]
 
@@ -30,12 +31,8 @@ class ProcessTrees:
         self._launch_of_main: dict[int, str] = {}
         self._attributed: dict[int, tuple[Process, str]] = {}
         self._blank_since: dict[int, float] = {}
+        self._clear_since: dict[str, float] = {}
         children.on_orphan_reaped(self._forget_process)
-
-    @property
-    def undecided(self) -> bool:
-        """Whether an orphan shows no environment, as for a moment of an exec or exit: it may belong to any launch."""
-        return any(time.monotonic() - since < _DECISION_S for since in self._blank_since.values())
 
     def add(self, launch_id: str, main_pid: int) -> None:
         """A launch has begun."""
@@ -52,10 +49,11 @@ class ProcessTrees:
             if main_pid not in (process.pid, process.group):
                 kill(process, number)
 
-    def finish(self, launch_ids: Collection[str]) -> set[str]:
-        """Kill what is left of launches whose main process has been reaped; returns those of which nothing was.
+    def finish(self, launch_ids: Collection[str]) -> tuple[set[str], set[str]]:
+        """Kill what is left of launches whose main process has been reaped.
 
-        To be called again whenever an orphan has been reaped, and a little later while `undecided`.
+        Returns those of which nothing was left, and those of which that cannot be told yet. To be called again
+        whenever an orphan has been reaped, and a little later for the latter.
         """
         children_of = children_reader()
         remaining: set[str] = set()
@@ -64,12 +62,11 @@ class ProcessTrees:
             if launch_id is not None and launch_id in launch_ids:
                 remaining.add(launch_id)
                 self._kill_below(orphan, launch_id, children_of)
-        if self.undecided:
-            return set()
-        empty = set(launch_ids) - remaining
-        for launch_id in empty:
+        clear = set(launch_ids) - remaining
+        undecided = self._undecided(clear)
+        for launch_id in clear - undecided:
             self._forget_launch(launch_id)
-        return empty
+        return clear - undecided, undecided
 
     def kill_orphans(self) -> bool:
         """Kill every orphan with all below it, whomever it belongs to. Whether there was one."""
@@ -78,6 +75,18 @@ class ProcessTrees:
         for process in descendants(orphans, children_of):
             kill(process, signal.SIGKILL)
         return bool(orphans)
+
+    def _undecided(self, launch_ids: Collection[str]) -> set[str]:
+        """An orphan shows no environment for a moment of an exec or exit: until then it may belong to any launch.
+
+        A launch waits for that only just after its own end: another one may make blank orphans for as long as it lives.
+        """
+        now = time.monotonic()
+        for launch_id in launch_ids:
+            self._clear_since.setdefault(launch_id, now)
+        if all(now - since >= _BLANK_S for since in self._blank_since.values()):
+            return set()
+        return {launch_id for launch_id in launch_ids if now - self._clear_since[launch_id] < _DECISION_S}
 
     def _orphans(self, children_of: _ChildrenOf) -> list[int]:
         forked = self._children.pids
@@ -120,6 +129,7 @@ class ProcessTrees:
 
     def _forget_launch(self, launch_id: str) -> None:
         main_pid = self._mains.pop(launch_id)
+        del self._clear_since[launch_id]
         if self._launch_of_main[main_pid] == launch_id:  # else the number has been recycled for another main process
             del self._launch_of_main[main_pid]
         self._attributed = {pid: known for pid, known in self._attributed.items() if known[1] != launch_id}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import metadata
 
-UNINSTALLED = "0+uninstalled"
-"""What a program says that runs from a source tree which was never installed."""
+UNINSTALLED = "0.0.0+uninstalled"
+"""What a program says that runs from a source tree which was never installed: a semantic version (ADR-32)."""
 
 
 def release() -> str:

@@ -58,6 +58,8 @@ INBOX_PREFIX = "_INBOX"
 """Every inbox begins so, whoever listens there; nothing else does."""
 MANAGER_INBOX_PREFIX = "_INBOX_manager"
 """Prefix of the managers' inboxes. What nobody else may subscribe to is where a manager expects its answers."""
+MANAGER_PULSE = f"{MANAGER_INBOX_PREFIX}.pulse"
+"""Nobody subscribes to it, and nobody else may: the server itself answers at once that there are no responders."""
 API_INBOX_PREFIX = "_INBOX_api"
 """Prefix of the management API's inboxes."""
 

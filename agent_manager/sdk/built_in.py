@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent_manager.protocol import commands
+from agent_manager.protocol.errors import ErrorCode
 from agent_manager.sdk.command_dispatch import BuiltIn
 from agent_manager.sdk.command_slots import CommandSlots
+from agent_manager.sdk.errors import CommandError
 from agent_manager.sdk.heartbeat import Heartbeat
 from agent_manager.sdk.launch_environment import Identity
 from agent_manager.sdk.status import Status
@@ -67,6 +69,13 @@ class StatusCommands:
         return {"status": self._status.name}
 
     async def _drain(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        meant = params.get("launch_id", self._identity.launch_id)
+        if meant != self._identity.launch_id:
+            raise CommandError(
+                f"launch {meant} is to drain; this is its successor {self._identity.launch_id}",
+                code=ErrorCode.CONFLICT,
+                detail={"launch_id": self._identity.launch_id},
+            )
         await self.drain()
         await self._slots.idle()
         return {"drained": True}

@@ -23,6 +23,10 @@ class Counters:
         self._latest[instance_id] = (launch_id, counters)
         return True
 
+    def forget(self, instance_id: str) -> None:
+        """The instance is gone for good."""
+        self._latest.pop(instance_id, None)
+
     def of(self, instance: Instance) -> Mapping[str, float]:
         """The latest counters of the instance's present launch; empty where there are none."""
         launch_id, counters = self._latest.get(instance.id, ("", {}))

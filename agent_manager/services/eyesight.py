@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 
 from agent_manager.ports.clock import Clock
 
 SETTLE_S = 5.0
 """After the bus came back agents need this long to reconnect; silence is measured from then on."""
 PULSE_S = 0.5
-"""How often the pulse is felt."""
+"""How often the pulse is felt, and the server asked for a sign of life."""
+ROUND_TRIP_S = 1.0
+"""A server that has not answered for so long brings no heartbeats either, though it is connected still."""
 PULSE_TOLERANCE_S = 2.0
 """A longer gap means that this process was held up (stopped, starved, suspended) and has heartbeats waiting unread."""
+
+log = logging.getLogger(__name__)
 
 
 class Eyesight:
@@ -21,12 +26,13 @@ class Eyesight:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since: float | None = None
+        self._connected = False
         self._pulse_at = clock.now().mono
         self._on_change: list[Callable[[], None]] = []
 
     @property
     def since(self) -> float | None:
-        """Monotonic seconds; None while the bus is away."""
+        """Monotonic seconds; None while the bus is away or does not answer."""
         return self._since
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -35,17 +41,33 @@ class Eyesight:
 
     def opened(self) -> None:
         """The bus is connected and subscribed."""
+        self._connected = True
         self._set(self._clock.now().mono + SETTLE_S)
 
     def closed(self) -> None:
         """The bus is away."""
+        self._connected = False
         self._set(None)
 
-    async def run(self) -> None:
-        """Feel the pulse, for ever."""
+    async def run(self, round_trip: Callable[[float], Awaitable[bool]]) -> None:
+        """Feel the pulse, for ever. `round_trip` tells whether the server answered within the seconds it is given."""
         while True:
             await asyncio.sleep(PULSE_S)
             self.check_pulse()
+            answered = await round_trip(ROUND_TRIP_S)
+            self.check_pulse()
+            self.looked(answered=answered)
+
+    def looked(self, *, answered: bool) -> None:
+        """The server has answered in time, or has not. Whether it is connected, `opened` and `closed` tell."""
+        if not self._connected or answered is (self._since is not None):
+            return
+        if answered:
+            log.info("bus_answers")
+            self._set(self._clock.now().mono + SETTLE_S)
+        else:
+            log.warning("bus_silent", extra={"waited_s": ROUND_TRIP_S})
+            self._set(None)
 
     def check_pulse(self) -> None:
         """Feel the pulse; after a gap, measuring begins anew."""

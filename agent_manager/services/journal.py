@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.events import Event
@@ -43,8 +44,17 @@ class _Batch:
     retired: dict[str, Instance] = field(default_factory=dict)
     dropped: int = 0
 
-    def __bool__(self) -> bool:
-        return bool(self.instances or self.facts or self.retired)
+    def __len__(self) -> int:
+        return len(self.instances) + len(self.facts) + len(self.retired)
+
+    def parts(self) -> Iterator[_Batch]:
+        """Everything by itself, in the order in which it is written."""
+        for fact in self.facts:
+            yield _Batch(facts=deque([fact]))
+        for name, instance in self.instances.items():
+            yield _Batch(instances={name: instance})
+        for name, instance in self.retired.items():
+            yield _Batch(retired={name: instance})
 
     def add(self, fact: Event | _Ended) -> None:
         self.facts.append(fact)
@@ -73,6 +83,7 @@ class Journal:
         self._idle = asyncio.Event()
         self._idle.set()
         self._on_released: list[Callable[[str], None]] = []
+        self._delayed_by: str | None = None
 
     def on_released(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the id of every retired instance once its slot is released."""
@@ -115,9 +126,9 @@ class Journal:
             self._wake.clear()
             while self._pending:
                 batch, self._pending = self._pending, _Batch()
-                if not await self._write(batch):
-                    batch.absorb(self._pending)
-                    self._pending = batch
+                if left := await self._write(batch):
+                    left.absorb(self._pending)
+                    self._pending = left
                     await asyncio.sleep(RETRY_S)
             self._idle.set()
 
@@ -133,18 +144,52 @@ class Journal:
         self._idle.clear()
         self._wake.set()
 
-    async def _write(self, batch: _Batch) -> bool:
+    async def _write(self, batch: _Batch) -> _Batch:
+        """Write a batch; returns what of it is to be tried again."""
         try:
             events = await self._store.write(lambda transaction: self._unit(transaction, batch))
         except AgentManagerError as error:
+            self._delayed(error, batch)
+            return batch
+        except Exception:
+            return await self._write_singly(batch)
+        self._written(batch, events)
+        return _Batch()
+
+    async def _write_singly(self, batch: _Batch) -> _Batch:
+        """Something in the batch cannot be written, now or ever: it must neither stop the rest nor come back."""
+        left = _Batch(dropped=batch.dropped)
+        for part in batch.parts():
+            if left:
+                left.absorb(part)
+                continue
+            try:
+                events = await self._store.write(partial(self._unit, batch=part))
+            except AgentManagerError as error:
+                self._delayed(error, batch)
+                left.absorb(part)
+            except Exception:
+                log.exception("observation_unwritable", extra={"observation": repr(part)})
+                self._tell_launcher(part)
+            else:
+                self._written(part, events)
+        return left
+
+    def _delayed(self, error: AgentManagerError, batch: _Batch) -> None:
+        """A store that stays away for one reason is one fact: it is said once."""
+        if self._delayed_by != error.message:
+            self._delayed_by = error.message
             log.warning("observations_delayed", extra={"error": error.message, "pending": len(batch.facts)})
-            return False
+
+    def _written(self, batch: _Batch, events: list[Event]) -> None:
+        if self._delayed_by is not None:
+            self._delayed_by = None
+            log.info("observations_written")
         if batch.dropped:
             log.error("observations_lost", extra={"count": batch.dropped})
         self._tell_launcher(batch)
         for event in events:
             self._announcer.event(event)
-        return True
 
     def _tell_launcher(self, written: _Batch) -> None:
         for fact in written.facts:
@@ -163,11 +208,17 @@ class Journal:
             elif transaction.record_exit(fact.instance.agent_id, fact.instance.ordinal, self._node_id, fact.exit):
                 kept.append(transaction.append_event(_exit_event(fact.instance, fact.exit)))
         for instance in batch.instances.values():
-            if not transaction.observe(instance, self._node_id):
+            if not transaction.observe(instance, self._node_id) and _is_placed(transaction, instance):
                 log.warning("observation_superseded", extra={"instance_id": instance.id, "epoch": instance.epoch})
         for instance in batch.retired.values():
             transaction.forget_instance(instance.agent_id, instance.ordinal)
         return kept
+
+
+def _is_placed(transaction: Transaction, instance: Instance) -> bool:
+    """An instance that nothing desires any more has no placement while it stops."""
+    agent = transaction.agent(instance.agent_id)
+    return agent is not None and instance.ordinal < agent.replicas
 
 
 def _event_data(instance: Instance) -> dict[str, object]:

@@ -20,7 +20,8 @@ from agent_manager.services.counters import Counters
 from agent_manager.services.supervisor import Supervisor
 
 MAX_LOG_BYTES = 1_000_000
-"""Most bytes of one output stream in one answer; four streams stay within what the bus carries."""
+"""Most bytes of output in one answer, shared evenly by the streams asked for."""
+STREAMS_PER_INSTANCE = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,9 +123,10 @@ class Queries:
                     detail={"instance_id": only, "instances": ids},
                 )
             ids = [only]
+        share = MAX_LOG_BYTES // (STREAMS_PER_INSTANCE * max(len(ids), 1))
         tails: list[LogTail] = []
         for name in ids:
-            tails.extend(await self.logs.tail(name, lines=lines, max_bytes=MAX_LOG_BYTES))
+            tails.extend(await self.logs.tail(name, lines=lines, max_bytes=share))
         return tails
 
     def this_node(self) -> NodeSnapshot:

@@ -33,6 +33,7 @@ class Reconciler:
         self._agents: dict[str, Agent] | None = None
         self._look_again = asyncio.Event()
         self._read_at = 0.0
+        self._unreadable: str | None = None
         supervisor.on_change(self._look_again.set)
 
     @property
@@ -64,8 +65,14 @@ class Reconciler:
             agents = await self._store.read(lambda transaction: transaction.agents())
         except AgentManagerError as error:
             self._read_at = min(self._read_at, now + RETRY_S)
-            log.warning("desired_state_unreadable", extra={"error": error.message})
+            # A store that stays away for one reason is one fact: it is said once.
+            if self._unreadable != error.message:
+                self._unreadable = error.message
+                log.warning("desired_state_unreadable", extra={"error": error.message})
         else:
+            if self._unreadable is not None:
+                self._unreadable = None
+                log.info("desired_state_readable")
             self._agents = {agent.id: agent for agent in agents if agent.node_id == self._node_id}
 
     def _carry_out(self) -> None:

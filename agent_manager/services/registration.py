@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from agent_manager.domain.agents import Agent, Package, PackageStatus
+from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import agent_id_of_folder
@@ -22,10 +23,13 @@ from agent_manager.services.reconciler import Reconciler
 RETRY_S = 1.0
 """Pause after a look that failed."""
 
+NO_AGENT = "package"
+"""Stands for the agent id where a folder's name gives none; a reserved id, so that it is no agent's."""
+
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Discovery:
     """Keeps packages and agents in step with the package folders. A bad package disturbs nothing but itself."""
 
@@ -35,6 +39,7 @@ class Discovery:
     reconciler: Reconciler
     clock: Clock
     node_id: str
+    _delayed_by: str | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Look whenever something may have changed, for ever; a look that fails is repeated."""
@@ -51,8 +56,9 @@ class Discovery:
             found = await self.source.scan()
             events = await self.store.write(lambda transaction: register(transaction, found, self.node_id, now))
         except AgentManagerError as error:
-            log.warning("registration_delayed", extra={"error": error.message})
+            self._delayed(error.message)
             return False
+        self._succeeded()
         for event in events:
             log.info(event.type, extra={"agent_id": event.agent_id, "message_text": event.message, **event.data})
             self.announcer.event(event)
@@ -60,16 +66,61 @@ class Discovery:
             self.reconciler.nudge()
         return True
 
+    def _delayed(self, cause: str) -> None:
+        if cause != self._delayed_by:
+            log.warning("registration_delayed", extra={"error": cause})
+        self._delayed_by = cause
+
+    def _succeeded(self) -> None:
+        if self._delayed_by is not None:
+            log.info("registration_resumed", extra={"error": self._delayed_by})
+        self._delayed_by = None
+
 
 def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: str, now: float) -> list[Event]:
     """The unit of work: bring rows in step with `found`; returns the events appended, none when nothing changed."""
     known = {package.name: package for package in transaction.packages() if package.node_id == node_id}
     events: list[Event] = []
-    for folder in found:
+    for folder in _uncontested(transaction, found):
         events.extend(_register_folder(transaction, folder, known.pop(folder.name, None), node_id, now))
     for package in known.values():
         events.extend(_folder_gone(transaction, package, now))
     return [transaction.append_event(event) for event in events]
+
+
+def _uncontested(transaction: Transaction, found: Sequence[FoundPackage]) -> list[FoundPackage]:
+    """`found`, where a folder whose agent id belongs to another one has a fault that says so."""
+    claims: defaultdict[str | None, list[FoundPackage]] = defaultdict(list)
+    for folder in found:
+        claims[_agent_id_of(folder.name)].append(folder)
+    owners = {agent_id: _owner(transaction, agent_id, claimants) for agent_id, claimants in claims.items()}
+    return [_settled(folder, owners[_agent_id_of(folder.name)]) for folder in found]
+
+
+def _owner(transaction: Transaction, agent_id: str | None, claimants: Sequence[FoundPackage]) -> str | None:
+    """Which folder has the agent id: the one its agent is of, else the first valid one; None where there is none.
+
+    A folder that is dropped in never takes a running agent over, not even one whose manifest is faulty at the moment.
+    """
+    if agent_id is None or len(claimants) == 1:
+        return None
+    agent = transaction.agent(agent_id)
+    if agent is not None and any(folder.name == agent.package for folder in claimants):
+        return agent.package
+    return next((folder.name for folder in claimants if folder.spec is not None), None)
+
+
+def _settled(folder: FoundPackage, owner: str | None) -> FoundPackage:
+    if owner is None or owner == folder.name:
+        return folder
+    fault = ManifestFault(
+        file=folder.name,
+        message=f"folders {owner} and {folder.name} both give the agent id {agent_id_of_folder(owner)}, "
+        f"and {owner} has it: rename one",
+        value=folder.name,
+        expected="a folder name of its own",
+    )
+    return replace(folder, spec=None, faults=(fault, *folder.faults))
 
 
 def _register_folder(
@@ -164,12 +215,14 @@ def _invalid(package: Package, now: float) -> Event:
 
 def _subject_of(package: Package) -> str:
     """Under which agent id the feed speaks of a package that may never have become an agent."""
-    if package.agent_id is not None:
-        return package.agent_id
+    return package.agent_id or _agent_id_of(package.name) or NO_AGENT
+
+
+def _agent_id_of(folder_name: str) -> str | None:
     try:
-        return agent_id_of_folder(package.name)
+        return agent_id_of_folder(folder_name)
     except AgentManagerError:
-        return "package"
+        return None
 
 
 def _event(type_: str, agent_id: str, now: float, message: str, agent: Agent) -> Event:

@@ -8,23 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import nats.micro
 from nats.aio.client import Client
-from nats.micro.request import Request as MicroRequest
+from nats.aio.msg import Msg
 
 from agent_manager.domain.errors import AgentManagerError, BusyError, InvalidRequestError
 from agent_manager.protocol import headers, subjects
-from agent_manager.protocol.messages import Envelope, Request, Response
-from agent_manager.protocol.operations import Operation
+from agent_manager.protocol.discovery import DiscoverableService
+from agent_manager.protocol.messages import Envelope, Message, Request, Response
+from agent_manager.protocol.operations import ChangeParams, Operation
 from agent_manager.transport import replies, requests
-from agent_manager.transport.handlers import Handler
+from agent_manager.transport.announcement import announce
+from agent_manager.transport.handlers import Call, Handler
 from agent_manager.transport.statistics import Tally
 
 MAX_AT_ONCE = 512
 """Requests carried out at the same time, those that wait included; more are told to come back."""
+MAX_WAITING = 256
+"""Of these, those that hold their answer back until a change is done (`wait_s`): they leave room for all others."""
 
 log = logging.getLogger(__name__)
 
@@ -40,41 +45,37 @@ class Endpoints:
         self._version = version
         self._node_id = node_id
         self._at_once = 0
+        self._waiting = 0
 
     async def register(self, client: Client) -> None:
         """Subscribe to everything that can be asked."""
-        listed = self._endpoints()
-        tallies = {subject: endpoint.tally for _, subject, endpoint in listed}
-        service = await nats.micro.add_service(
-            client,
+        endpoints = self._endpoints()
+        for endpoint in endpoints:
+            await client.subscribe(endpoint.tally.subject, queue=subjects.MANAGER_QUEUE, cb=endpoint.receive)
+        service = DiscoverableService(
             name=subjects.SERVICE_NAME,
+            service_id=uuid.uuid4().hex,
             version=self._version,
             description="Supervises agents: starts, stops and watches them, and answers what is known of them.",
             metadata={"node_id": self._node_id},
-            stats_handler=lambda stats: tallies[stats.subject].fill(stats),
+            endpoints=[endpoint.tally for endpoint in endpoints],
         )
-        for name, subject, endpoint in listed:
-            await service.add_endpoint(
-                name=name,
-                subject=subject,
-                queue_group=subjects.MANAGER_QUEUE,
-                handler=endpoint.receive,
-            )
+        await announce(client, service)
 
-    def _endpoints(self) -> list[tuple[str, str, _Endpoint]]:
-        listed: list[tuple[str, str, _Endpoint]] = [
-            ("command", subjects.MANAGER_COMMAND, _Endpoint(self, envelope=True)),
-            ("query", subjects.MANAGER_QUERY, _Endpoint(self, envelope=True, queries_only=True)),
+    def _endpoints(self) -> list[_Endpoint]:
+        endpoints = [
+            _Endpoint(self, Tally(name="command", subject=subjects.MANAGER_COMMAND), envelope=True),
+            _Endpoint(self, Tally(name="query", subject=subjects.MANAGER_QUERY), envelope=True, queries_only=True),
         ]
         for operation in self._handlers:
             name = f"{operation.resource}-{operation.verb}"
-            own = subjects.operation(operation.resource, operation.verb)
-            api = subjects.api_operation(operation.resource, operation.verb)
-            listed.append((name, own, _Endpoint(self, operation=operation)))
-            listed.append((f"api-{name}", api, _Endpoint(self, operation=operation, believes_actor=True)))
-        return listed
+            own = Tally(name=name, subject=subjects.operation(operation.resource, operation.verb))
+            api = Tally(name=f"api-{name}", subject=subjects.api_operation(operation.resource, operation.verb))
+            endpoints.append(_Endpoint(self, own, operation=operation))
+            endpoints.append(_Endpoint(self, api, operation=operation, believes_actor=True))
+        return endpoints
 
-    def start(self, endpoint: _Endpoint, message: MicroRequest) -> bool:
+    def start(self, endpoint: _Endpoint, message: Msg) -> bool:
         """Carry a request out in a task of its own; False when there are too many."""
         if self._at_once >= MAX_AT_ONCE:
             return False
@@ -86,9 +87,23 @@ class Endpoints:
     def _finished(self, _: asyncio.Task[None]) -> None:
         self._at_once -= 1
 
-    def handler(self, operation: Operation) -> Handler:
-        """The handler of an operation."""
-        return self._handlers[operation]
+    async def carry_out(self, operation: Operation, call: Call) -> Message:
+        """Do what is asked. Raises BusyError when too many wait already, and what the handler raises."""
+        with self._place(call):
+            return await self._handlers[operation](call)
+
+    @contextmanager
+    def _place(self, call: Call) -> Iterator[None]:
+        if not isinstance(call.params, ChangeParams) or call.params.wait_s <= 0:
+            yield
+            return
+        if self._waiting >= MAX_WAITING:
+            raise BusyError(f"{MAX_WAITING} requests wait for a change to be done; send it again, or without wait_s")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
 
 class _Endpoint:
@@ -97,6 +112,7 @@ class _Endpoint:
     def __init__(
         self,
         endpoints: Endpoints,
+        tally: Tally,
         *,
         operation: Operation | None = None,
         envelope: bool = False,
@@ -110,24 +126,25 @@ class _Endpoint:
         self._believes_actor = believes_actor
         self._replies_to = f"{subjects.API_INBOX_PREFIX}." if believes_actor else subjects.INBOX_PREFIX
         self._name = operation.name if operation is not None else "unknown"
-        self.tally = Tally()
+        self.tally = tally
 
-    async def receive(self, message: MicroRequest) -> None:
+    async def receive(self, message: Msg) -> None:
         """Called by the subscription: must not take time, the next request waits behind it."""
+        self.tally.received += 1
         if not self._endpoints.start(self, message):
             busy = BusyError(f"{MAX_AT_ONCE} requests are being carried out; send it again")
             await self._reply(message, requests.failure(self._name, None, busy), time.perf_counter_ns())
 
-    async def answer(self, message: MicroRequest) -> None:
+    async def answer(self, message: Msg) -> None:
         """Carry the request out and reply; whatever goes wrong becomes an answer."""
         began_ns = time.perf_counter_ns()
         await self._reply(message, await self._carried_out(message), began_ns)
 
-    async def _reply(self, message: MicroRequest, response: Response, began_ns: int) -> None:
+    async def _reply(self, message: Msg, response: Response, began_ns: int) -> None:
         sent = await replies.send(message, response)
         self.tally.count(sent.error, time.perf_counter_ns() - began_ns)
 
-    async def _carried_out(self, message: MicroRequest) -> Response:
+    async def _carried_out(self, message: Msg) -> Response:
         request: Request | None = None
         name = self._name
         try:
@@ -139,27 +156,27 @@ class _Endpoint:
                 operation = requests.operation_of(request, queries_only=self._queries_only)
             assert operation is not None
             call = requests.call_of(operation, request, self._actor(message), datetime.now(UTC))
-            return requests.success(name, request, await self._endpoints.handler(operation)(call))
+            return requests.success(name, request, await self._endpoints.carry_out(operation, call))
         except AgentManagerError as error:
             return requests.failure(name, request, error)
         except Exception:
             log.exception("request_failed", extra={"subject": message.subject})
             return requests.failure(name, request, requests.internal_error())
 
-    def _check_reply(self, message: MicroRequest) -> None:
+    def _check_reply(self, message: Msg) -> None:
         """Refuse what nobody can have asked in earnest.
 
         JetStream publishes its acknowledgements to whatever reply subject an agent names, the manager's operations
         included, but never with a reply subject of their own; and only the API itself listens on its inbox.
         """
-        reply = message._msg.reply
+        reply = message.reply
         if not reply:
             if self._operation is not None:
                 raise InvalidRequestError(f"{message.subject} is answered: name a reply subject")
         elif not reply.startswith(self._replies_to):
             raise InvalidRequestError(f"reply subject {reply!r} does not begin with {self._replies_to}")
 
-    def _actor(self, message: MicroRequest) -> str | None:
+    def _actor(self, message: Msg) -> str | None:
         if not self._believes_actor:
             return None
         return (message.headers or {}).get(headers.ACTOR)

@@ -107,6 +107,6 @@ class Handlers:
 def _page(items: list[T], size: int, key: Callable[[T], str]) -> tuple[list[T], str | None]:
     """The first `size` items, fewer where they would be too large, and the token of the next page, if any."""
     kept = items[:size]
-    while len(kept) > 1 and sum(len(item.model_dump_json()) for item in kept) > MAX_PAGE_BYTES:
+    while len(kept) > 1 and sum(len(item.model_dump_json().encode()) for item in kept) > MAX_PAGE_BYTES:
         kept = kept[: len(kept) // 2]
     return kept, key(kept[-1]) if len(items) > len(kept) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 import nats.errors
+from nats.aio.msg import Msg
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
-from nats.micro.request import Request as MicroRequest
 
 from agent_manager.domain.errors import AgentManagerError, TooLargeError
 from agent_manager.protocol import subjects
@@ -16,12 +16,12 @@ from agent_manager.transport import requests
 log = logging.getLogger(__name__)
 
 
-async def send(message: MicroRequest, response: Response) -> Response:
+async def send(message: Msg, response: Response) -> Response:
     """Answer a request; returns what was sent, an error instead of a result that cannot be.
 
     Raises nothing: what cannot be sent is logged, and its requester's time runs out.
     """
-    client = message._msg._client
+    client = message._client
     response, body = _encoded(response, client.max_payload // 2)
     error = response.error
     heads = {ERROR_HEADER: _one_line(error.message), ERROR_CODE_HEADER: error.code} if error is not None else None
@@ -32,9 +32,9 @@ async def send(message: MicroRequest, response: Response) -> Response:
     return response
 
 
-def _address(message: MicroRequest) -> str:
+def _address(message: Msg) -> str:
     """The manager may publish anywhere: it must not do so in somebody else's place."""
-    reply = message._msg.reply
+    reply = message.reply
     return reply if reply.startswith(subjects.INBOX_PREFIX) else subjects.MANAGER_RESPONSE
 
 

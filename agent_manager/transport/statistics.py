@@ -1,22 +1,22 @@
-"""What `nats micro stats` shows of an endpoint, counted here.
-
-Requests are carried out in tasks of their own, so that nats.micro, which counts around its callback, sees neither how
-long they take nor how they end.
-"""
+"""What `nats micro info` and `stats` show of an endpoint (ADR-32)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nats.micro.service import EndpointStats
+from nats.micro.service import EndpointInfo, EndpointStats
 
+from agent_manager.protocol import subjects
 from agent_manager.protocol.errors import ErrorBody
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Tally:
-    """Requests of one endpoint that have been answered. Times are nanoseconds, as in ADR-32."""
+    """Requests of one endpoint: those received, and how they were answered. Times are nanoseconds."""
 
+    name: str
+    subject: str
+    received: int = 0
     answered: int = 0
     errors: int = 0
     busy_ns: int = 0
@@ -30,9 +30,21 @@ class Tally:
             self.errors += 1
             self.last_error = f"{error.code}:{error.message}"
 
-    def fill(self, stats: EndpointStats) -> None:
-        """Put the truth in place of what nats.micro has counted; the number of requests received is its own."""
-        stats.num_errors = self.errors
-        stats.last_error = self.last_error
-        stats.processing_time = self.busy_ns
-        stats.average_processing_time = self.busy_ns // self.answered if self.answered else 0
+    @property
+    def info(self) -> EndpointInfo:
+        """For `INFO`."""
+        return EndpointInfo(name=self.name, subject=self.subject, queue_group=subjects.MANAGER_QUEUE)
+
+    @property
+    def stats(self) -> EndpointStats:
+        """For `STATS`."""
+        return EndpointStats(
+            name=self.name,
+            subject=self.subject,
+            queue_group=subjects.MANAGER_QUEUE,
+            num_requests=self.received,
+            num_errors=self.errors,
+            last_error=self.last_error,
+            processing_time=self.busy_ns,
+            average_processing_time=self.busy_ns // max(self.answered, 1),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -180,8 +181,22 @@ async def test_a_restart_of_several_instances_is_rolling(node: Node) -> None:
     sdk_agent(node.packages, "pool", extra="replicas: 3\n")
     await node.up()
     before = [(await node.until("pool", "running", ordinal=ordinal))["pid"] for ordinal in range(3)]
-    answer = await node.post("/agents/pool/restart", wait=60)
-    assert answer.status_code == 200, answer.text
+    async with node.bus() as bus:
+        feed = await bus.subscribe("agent.event.pool.*")
+        await settle(bus)
+        answer = await node.post("/agents/pool/restart", wait=60)
+        assert answer.status_code == 200, answer.text
+        out: set[str] = set()
+        restarted: list[str] = []
+        while len(restarted) < 3:
+            event = json.loads((await feed.next_msg(timeout=60.0)).data)
+            if event["type"] == "running":
+                out.remove(event["instance_id"])
+                restarted.append(event["instance_id"])
+            elif event["type"] != "restart_requested":
+                out.add(event["instance_id"])
+            assert len(out) <= 1, f"not running at the same time: {out}"
+    assert set(restarted) == {f"pool_{ordinal}" for ordinal in range(3)}
     after = [instance["pid"] for instance in answer.json()["agent"]["instances"]]
     assert len(after) == 3
     assert not set(before) & set(after)

@@ -38,7 +38,7 @@ class RequestRefused(Exception):  # noqa: N818 - says what happened
 class ManagerConnection:
     """What one incarnation of the manager has received, and what it may send."""
 
-    def __init__(self, peer: socket.socket, *, answers_pings: Callable[[], bool]) -> None:
+    def __init__(self, peer: socket.socket, *, answers_pings: bool) -> None:
         self.peer = peer
         self.messages: list[Message] = []
         self.closed = False
@@ -113,7 +113,7 @@ class ManagerConnection:
         self.closed = True
 
     def _receive(self, message: Message) -> None:
-        if message["type"] == "ping" and self._answers_pings():
+        if message["type"] == "ping" and self._answers_pings:
             self.send({"type": "pong", "number": message["number"]})
         self.messages.append(message)
 
@@ -126,7 +126,6 @@ class RunningLauncher:
     table: dict[str, Any]
     process: subprocess.Popen[bytes]
     managers: list[ManagerConnection] = field(default_factory=list)
-    answers_pings: bool = True
 
     @property
     def manager(self) -> ManagerConnection:
@@ -276,7 +275,11 @@ def start_process(
 
 @contextlib.contextmanager
 def running_launcher(
-    directory: Path, *services: dict[str, Any], descriptor_limit: int = 4096, **changes: Any
+    directory: Path,
+    *services: dict[str, Any],
+    descriptor_limit: int = 4096,
+    answers_pings: bool = True,
+    **changes: Any,
 ) -> Iterator[RunningLauncher]:
     """A launcher with these services (default: the relaying manager alone). At the end nothing of it is left."""
     table = service_table(directory, list(services or [manager_service(directory)]), **changes)
@@ -284,7 +287,9 @@ def running_launcher(
         listener.bind(str(directory / "manager.sock"))
         listener.listen()
         launcher = RunningLauncher(directory, table, start_process(directory, table, descriptor_limit=descriptor_limit))
-        acceptor = threading.Thread(target=_accept, args=(listener, launcher), name="acceptor", daemon=True)
+        acceptor = threading.Thread(
+            target=_accept, args=(listener, launcher, answers_pings), name="acceptor", daemon=True
+        )
         acceptor.start()
         try:
             yield launcher
@@ -299,8 +304,8 @@ def running_launcher(
             wait_until(lambda: not launcher.processes())
 
 
-def _accept(listener: socket.socket, launcher: RunningLauncher) -> None:
+def _accept(listener: socket.socket, launcher: RunningLauncher, answers_pings: bool) -> None:
     with contextlib.suppress(OSError):
         while True:
             peer, _ = listener.accept()
-            launcher.managers.append(ManagerConnection(peer, answers_pings=lambda: launcher.answers_pings))
+            launcher.managers.append(ManagerConnection(peer, answers_pings=answers_pings))

@@ -8,6 +8,7 @@ Connections are closed and the process is ended with the block.
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -122,6 +123,14 @@ class NatsHarness:
         """End the server in order (SIGTERM)."""
         await self._end("terminate")
 
+    def hang(self) -> None:
+        """Let the server keep its connections and do nothing (SIGSTOP)."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End the hang (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
     async def restart(self) -> None:
         """Stop the server if it runs, and start it on the same port with the same data."""
         await self.stop()
@@ -144,6 +153,10 @@ class NatsHarness:
             return subprocess.Popen(
                 self.prepared.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def _end(self, how: str) -> None:
         process, self._process = self._process, None

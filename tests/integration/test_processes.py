@@ -77,10 +77,11 @@ async def test_processes_that_are_gone_or_wait_to_be_reaped_are_left_out() -> No
     assert await PsutilProcessInspector().usage([]) == {}
 
 
-async def test_the_usage_of_processes_that_come_and_go_never_fails() -> None:
+async def test_processes_that_come_and_go_are_no_obstacle_to_the_usage_of_others() -> None:
     for _ in range(20):
         with running("") as process:
-            await PsutilProcessInspector().usage([process.pid, os.getppid(), 2**22])
+            usage = await PsutilProcessInspector().usage([process.pid, os.getpid(), 2**22])
+            assert set(usage) - {process.pid} == {os.getpid()}
 
 
 def test_the_host_is_described() -> None:

@@ -17,6 +17,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from agent_manager.adapters.nats.credentials_file import CredentialsFile
+from agent_manager.protocol import subjects
 
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.25
@@ -63,6 +64,22 @@ class BusConnection:
         while not self._over:
             await self._use(Client())
             await asyncio.sleep(RECONNECT_WAIT_S)
+
+    async def round_trip(self, timeout_s: float) -> bool:
+        """Whether the server answers within `timeout_s`; False while there is no connection.
+
+        A request, since what has been flushed in vain breaks nats-py when its PONG comes after all.
+        """
+        client = self.client
+        if client is None:
+            return False
+        try:
+            await client.request(subjects.MANAGER_PULSE, timeout=timeout_s)
+        except nats.errors.NoRespondersError:
+            return True
+        except (nats.errors.Error, OSError):
+            return False
+        return True
 
     async def close(self) -> None:
         """Send what is buffered, as far as that is possible, and close for good."""

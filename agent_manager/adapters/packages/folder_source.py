@@ -32,12 +32,14 @@ class FolderPackageSource:
         self._root = Path(os.path.abspath(root))
         self._readings: dict[str, tuple[Signature, Reading]] = {}
         self._directories = frozenset({self._root})
+        self._had_packages = False
         self._watch = FolderWatch(self._root, directories=lambda: self._directories, interval_s=interval_s)
 
     async def scan(self) -> tuple[FoundPackage, ...]:
-        """Every package there is now, ordered by name; none when the root does not exist.
+        """Every package there is now, ordered by name; none while the root has never been there.
 
-        Raises UnavailableError when the root is there and cannot be listed: that is not the same as having no packages.
+        Raises UnavailableError when the root cannot be listed, or is gone and the last scan found packages in it: that
+        is not the same as having no packages.
         """
         return await asyncio.to_thread(self._scan)
 
@@ -52,7 +54,6 @@ class FolderPackageSource:
         packages: list[FoundPackage] = []
         readings: dict[str, tuple[Signature, Reading]] = {}
         directories = {self._root}
-        owners: dict[str, str] = {}
         for folder in self._folders():
             directories.update(_watchable(folder))
             manifest = folder / MANIFEST_NAME
@@ -61,22 +62,30 @@ class FolderPackageSource:
                 continue
             reading = self._read(manifest, readings)
             directories.update(path for near in looked_at(reading.data, folder) for path in _watchable(near))
-            packages.append(found_package(folder, reading, owners))
+            packages.append(found_package(folder, reading))
         self._readings, self._directories = readings, frozenset(directories)
+        self._had_packages = bool(packages)
         return tuple(packages)
 
     def _folders(self) -> list[Path]:
         try:
             with os.scandir(self._root) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_dir())
-        except FileNotFoundError:
-            return []
+                names = sorted(entry.name for entry in entries)
+        except FileNotFoundError as error:
+            if not self._had_packages:
+                return []
+            # Moved, checked out anew or not mounted: it is likelier to come back than to be a wish to stop every agent.
+            raise UnavailableError(
+                f"package folder {self._root} is gone; bring it back, or make it anew and empty to have no packages"
+            ) from error
         except OSError as error:
             reason = error.strerror or error
             raise UnavailableError(
                 f"package folder {self._root} cannot be listed: {reason}; check what it is and who may read it"
             ) from error
-        return [self._root / name for name in names if name not in SKIPPED and not name.startswith(".")]
+        folders = (self._root / name for name in names if name not in SKIPPED and not name.startswith("."))
+        # `DirEntry.is_dir` raises for a link in a loop, and one bad entry must not hide the others.
+        return [folder for folder in folders if os.path.isdir(folder)]
 
     def _read(self, manifest: Path, readings: dict[str, tuple[Signature, Reading]]) -> Reading:
         """The manifest's reading, the earlier one where nothing has changed; kept in `readings` for the next scan."""

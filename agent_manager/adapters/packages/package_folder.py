@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from agent_manager.adapters.codec import SPEC
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME, Reading
 from agent_manager.adapters.packages.manifest_paths import absolute_command, path_problems
 from agent_manager.adapters.packages.problems import Problem, as_faults, printable, shown
 from agent_manager.domain.errors import InvalidRequestError
 from agent_manager.domain.identifiers import agent_id_of_folder
+from agent_manager.domain.specification import AgentSpec
 from agent_manager.ports.packages import FoundPackage
 
+MAX_SPEC_BYTES = 100_000
+"""Size of a spec as JSON above which it could not be started: the launcher's metadata carries it twice in 256 KiB, and
+Linux takes no environment variable (`AGENT_CONFIG`) of 128 KiB. The rest is room for spaces between values."""
 
-def found_package(folder: Path, reading: Reading, owners: dict[str, str]) -> FoundPackage:
-    """The package in `folder`. `owners` maps the agent ids taken by earlier folders to them; its own id is added."""
-    name = printable(folder.name)
+
+def found_package(folder: Path, reading: Reading) -> FoundPackage:
+    """The package in `folder`."""
+    name, file = printable(folder.name), f"{folder.name}/{MANIFEST_NAME}"
     problems = (
-        *_name_problems(folder.name, owners),
+        *_name_problems(folder.name),
         *reading.problems,
         *path_problems(reading.data, folder),
     )
-    faults = as_faults(problems, f"{folder.name}/{MANIFEST_NAME}", reading.lines)
+    faults = as_faults(problems, file, reading.lines)
     if reading.manifest is None or faults:
         return FoundPackage(name=name, path=printable(str(folder)), spec=None, faults=faults)
     manifest = reading.manifest
@@ -31,7 +40,8 @@ def found_package(folder: Path, reading: Reading, owners: dict[str, str]) -> Fou
         working_directory=os.path.normpath(folder / (manifest.working_directory or ".")),
         command=absolute_command(manifest.command, folder),
     )
-    return FoundPackage(name=name, path=str(folder), spec=spec)
+    faults = as_faults(tuple(_size_problems(spec)), file, reading.lines)
+    return FoundPackage(name=name, path=str(folder), spec=None if faults else spec, faults=faults)
 
 
 def misnamed_package(folder: Path, present: str) -> FoundPackage:
@@ -43,15 +53,29 @@ def misnamed_package(folder: Path, present: str) -> FoundPackage:
     return FoundPackage(name=printable(folder.name), path=printable(str(folder)), spec=None, faults=faults)
 
 
-def _name_problems(name: str, owners: dict[str, str]) -> tuple[Problem, ...]:
+def _name_problems(name: str) -> Iterator[Problem]:
     try:
-        agent_id = agent_id_of_folder(name)
+        agent_id_of_folder(name)
     except InvalidRequestError as error:
         expected = "a folder name of lower-case letters, digits, hyphens and underscores that is not reserved"
         message = f"the folder's name gives no agent id: {error.message}; rename the folder"
-        return (Problem(path=(), message=message, expected=expected, value=shown(name)),)
-    owner = owners.setdefault(agent_id, name)
-    if owner == name:
-        return ()
-    message = f"folders {owner} and {name} both give the agent id {agent_id}, and {owner} has it: rename one"
-    return (Problem(path=(), message=message, expected="a folder name of its own", value=shown(name)),)
+        yield Problem(path=(), message=message, expected=expected, value=shown(name))
+
+
+def _size_problems(spec: AgentSpec) -> Iterator[Problem]:
+    encoded = SPEC.encode(spec)
+    size = _json_bytes(encoded)
+    if size <= MAX_SPEC_BYTES:
+        return
+    largest = max(encoded, key=lambda key: _json_bytes(encoded[key]))
+    expected = f"a manifest of at most {MAX_SPEC_BYTES} bytes as JSON"
+    message = (
+        f"the manifest takes {size} bytes as JSON and may take {MAX_SPEC_BYTES}; the largest key is {largest} with "
+        f"{_json_bytes(encoded[largest])}: keep large values in a file of the package"
+    )
+    yield Problem(path=(largest,), message=message, expected=expected)
+
+
+def _json_bytes(data: Any) -> int:
+    # Counted in ASCII, as launcher and environment carry it.
+    return len(json.dumps(data, separators=(",", ":")))

@@ -14,8 +14,10 @@ from nats.aio.msg import Msg
 from agent_manager.adapters.nats.connection import BusConnection
 from agent_manager.adapters.nats.credentials import issue_user
 from agent_manager.adapters.nats.private_files import write_private
+from agent_manager.adapters.system import SystemClock
 from agent_manager.protocol import subjects
 from agent_manager.protocol.permissions import OF_MANAGER, OF_SERVICE, Permissions
+from agent_manager.services.eyesight import Eyesight
 from tests.harness.nats_server import NatsHarness
 from tests.harness.waiting import eventually
 
@@ -235,3 +237,26 @@ async def test_closing_while_the_server_is_away_takes_no_part_in_that(
     await eventually(lambda: watched.told == ["connected", "up"])
     await nats.kill()
     await watched.bus.close()
+
+
+async def test_a_server_that_hangs_is_not_looked_through_though_it_is_connected(
+    nats: NatsHarness, watched: Watched, tasks: asyncio.TaskGroup
+) -> None:
+    eyesight = Eyesight(SystemClock())
+    tasks.create_task(watched.bus.run())
+    await eventually(lambda: watched.told == ["connected", "up"])
+    tasks.create_task(eyesight.run(watched.bus.round_trip))
+    eyesight.opened()
+    sighted = eyesight.since
+    assert sighted is not None
+    assert await watched.bus.round_trip(20.0)
+    nats.hang()
+    await eventually(lambda: eyesight.since is None)
+    nats.go_on()
+    await eventually(lambda: eyesight.since is not None and eyesight.since > sighted)
+    assert watched.told == ["connected", "up"]
+    await watched.hears()
+
+
+async def test_without_a_connection_there_is_no_round_trip(watched: Watched) -> None:
+    assert not await watched.bus.round_trip(20.0)

@@ -168,6 +168,29 @@ async def test_a_slow_request_holds_up_nobody_and_too_many_are_told_to_come_back
     assert (await ask(service, own(operations.AGENTS_LIST)))["status"] == "success"
 
 
+async def test_those_who_wait_for_a_change_leave_room_for_others(
+    manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints_module, "MAX_WAITING", 1)
+    release = asyncio.Event()
+
+    async def slow(_: Call) -> Message:
+        await release.wait()
+        return await manager.nothing(_)
+
+    manager.answer = slow
+    body = b'{"agent_id": "echo", "params": {"wait_s": 300}}'
+    held = asyncio.create_task(ask(service, own(operations.AGENTS_STOP), body))
+    await eventually(lambda: manager.calls)
+    assert (await ask(service, own(operations.AGENTS_STOP), body))["error"]["code"] == "busy"
+    manager.answer = manager.nothing
+    assert (await ask(service, own(operations.AGENTS_LIST)))["status"] == "success"
+    assert (await ask(service, own(operations.AGENTS_STOP), b'{"agent_id": "echo"}'))["status"] == "success"
+    release.set()
+    await held
+    assert (await ask(service, own(operations.AGENTS_STOP), body))["status"] == "success"
+
+
 async def test_what_was_sent_for_a_while_that_is_over_is_refused(manager: Manager, service: Client) -> None:
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     body = json.dumps({"agent_id": "echo", "deadline": past}).encode()
@@ -218,6 +241,20 @@ async def test_the_manager_says_nothing_in_somebody_elses_place(manager: Manager
     await settle(manager.client)
     assert victim.empty()
     assert manager.calls == []
+
+
+@pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
+async def test_discovery_is_answered_in_inboxes_only(manager: Manager, service: Client, verb: str) -> None:
+    victim = await listening(manager.client, "agent.event.>")
+    service_id = json.loads((await service.request("$SRV.PING", timeout=20.0)).data)["id"]
+    name = subjects.SERVICE_NAME
+    for subject in (f"$SRV.{verb}", f"$SRV.{verb}.{name}", f"$SRV.{verb}.{name}.{service_id}"):
+        await service.publish(subject, reply="agent.event.echo.running")
+        await service.publish(subject)
+        answer = json.loads((await service.request(subject, timeout=20.0)).data)
+        assert (answer["type"], answer["name"]) == (f"io.nats.micro.v1.{verb.lower()}_response", name)
+    await settle(manager.client)
+    assert victim.empty()
 
 
 async def test_on_the_subjects_of_the_api_only_its_own_inbox_is_answered(nats: NatsHarness, manager: Manager) -> None:

@@ -116,7 +116,8 @@ def test_a_manager_that_hangs_is_replaced(tmp_path: Path) -> None:
 
 def test_a_manager_that_never_answers_a_ping_is_replaced(tmp_path: Path) -> None:
     rules = {"kind": "controller", "hang_timeout_s": 60.0, "start_timeout_s": 0.3}
-    with running_launcher(tmp_path, manager_service(tmp_path) | {"ready": rules}) as launcher:
+    silent = manager_service(tmp_path) | {"ready": rules}
+    with running_launcher(tmp_path, silent, answers_pings=False) as launcher:
         wait_until(lambda: len(launcher.managers) >= 2)
         assert "no pong for 0.3 s" in launcher.warnings
 

@@ -74,6 +74,18 @@ def test_launches_that_end_together_are_each_emptied(launcher: RunningLauncher) 
     assert not any(descendant.is_running() for _, descendant in families)
 
 
+def test_a_launch_that_keeps_leaving_blank_orphans_holds_up_no_other(launcher: RunningLauncher) -> None:
+    begun = launcher.directory / "begun"
+    restless = f"while env -i setsid -f sleep 0.2; do echo >> {begun}; done"
+    other = psutil.Process(launcher.spawn("restless", "restless", "sh", "-c", restless))
+    wait_until(lambda: begun.exists() and len(begun.read_text()) > 10)
+    main, descendant = _spawn_family(launcher, "a", "daemon")
+    main.kill()
+    launcher.manager.expect("empty", launch_id="a")
+    assert not descendant.is_running()
+    assert other.is_running()
+
+
 def test_a_slot_is_free_again_when_its_tree_is_empty(launcher: RunningLauncher) -> None:
     main, descendant = _spawn_family(launcher, "a", "daemon")
     main.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from agent_manager.adapters.packages import folder_source
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.packages.manifest_file import MAX_BYTES, Reading, read_manifest
+from agent_manager.adapters.packages.package_folder import MAX_SPEC_BYTES
 from agent_manager.domain.agents import ManifestFault
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.ports.packages import FoundPackage
@@ -49,6 +51,30 @@ async def test_a_root_that_cannot_be_listed_is_not_an_empty_one(tmp_path: Path) 
         await FolderPackageSource(tmp_path / "file").scan()
 
 
+async def test_a_root_that_goes_while_it_has_packages_is_not_an_empty_one(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    folder = write_package(root, "it")
+    source = FolderPackageSource(root)
+    assert len(await source.scan()) == 1
+    root.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=f"{root} is gone; bring it back"):
+            await source.scan()
+    (tmp_path / "away").rename(root)
+    assert len(await source.scan()) == 1
+    shutil.rmtree(folder)
+    assert await source.scan() == ()
+    root.rmdir()
+    assert await source.scan() == ()
+
+
+async def test_a_link_that_leads_nowhere_hides_no_package(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write_package(root, "it")
+    (root / "loop").symlink_to("loop")
+    assert (await only_package(root)).name == "it"
+
+
 async def test_packages_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name in ("zeta", "alpha", "mid-1"):
         write_package(tmp_path, name)
@@ -80,7 +106,7 @@ async def test_a_manifest_of_nearly_the_right_name_is_a_fault(tmp_path: Path, na
     assert fault.expected == "agent.yaml"
 
 
-@pytest.mark.parametrize("name", ["My Agent", "UPPER", "a" * 57, "manager", "node", "-dash", "ünï"])
+@pytest.mark.parametrize("name", ["My Agent", "UPPER", "a" * 57, "manager", "package", "-dash", "ünï"])
 async def test_a_folder_whose_name_gives_no_agent_id_is_a_fault(tmp_path: Path, name: str) -> None:
     write_package(tmp_path, name)
     fault = await only_fault(tmp_path)
@@ -97,14 +123,27 @@ async def test_a_folder_whose_name_is_no_text_is_a_fault_that_can_be_stored(tmp_
     assert repr(found).encode()
 
 
-async def test_of_two_folders_with_one_agent_id_the_second_is_a_fault_naming_the_first(tmp_path: Path) -> None:
+async def test_two_folders_with_one_agent_id_are_both_found_as_they_are(tmp_path: Path) -> None:
     write_package(tmp_path, "a-b")
     write_package(tmp_path, "a_b", VALID + "replicas: x\n")
     first, second = await FolderPackageSource(tmp_path).scan()
     assert first.spec is not None
-    assert second.spec is None
-    assert [fault.key for fault in second.faults] == [None, "replicas"]
-    assert "a-b" in second.faults[0].message
+    assert [fault.key for fault in second.faults] == ["replicas"]
+
+
+async def test_a_manifest_too_large_to_be_started_is_a_fault_naming_the_largest_key(tmp_path: Path) -> None:
+    folder = write_package(tmp_path, "it", VALID + "env: {A: b}\nconfig:\n  text: " + "x" * MAX_SPEC_BYTES + "\n")
+    fault = await only_fault(tmp_path)
+    assert (fault.file, fault.line, fault.key) == ("it/agent.yaml", 4, "config")
+    assert (
+        f"the largest key is config with {MAX_SPEC_BYTES + len(json.dumps({'text': ''}, separators=(',', ':')))}"
+        in fault.message
+    )
+    assert fault.expected == f"a manifest of at most {MAX_SPEC_BYTES} bytes as JSON"
+    (folder / "agent.yaml").write_text(VALID + "config:\n  text: " + "é" * (MAX_SPEC_BYTES // 6), encoding="utf-8")
+    assert (await only_fault(tmp_path)).key == "config"
+    (folder / "agent.yaml").write_text(VALID + "config:\n  text: " + "x" * (MAX_SPEC_BYTES - 5_000), encoding="utf-8")
+    assert (await only_package(tmp_path)).spec is not None
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ agent.run()
 
 HEALTHY = """
 import asyncio
+from pathlib import Path
 from agent_manager.sdk import Agent
 
 agent = Agent()
@@ -258,6 +259,12 @@ async def test_a_paused_agent_refuses_its_own_commands_until_it_is_resumed(agent
     await eventually(lambda: agent.statuses == ["starting", "running", "paused", "running"])
 
 
+async def test_a_drain_that_is_meant_for_another_launch_is_refused(agent: RunningAgent) -> None:
+    assert refusal(await agent.ask("drain", {"launch_id": "launch-before"}))[0] == "conflict"
+    assert (await agent.ask("ping")).result["status"] == "running"
+    assert (await agent.ask("drain", {"launch_id": "launch-0"})).result == {"drained": True}
+
+
 async def test_drain_waits_for_running_commands_and_refuses_new_ones(agent: RunningAgent, folder: Path) -> None:
     waiting = asyncio.create_task(agent.ask("wait"))
     await eventually(lambda: any(report.load > 0 for report in agent.heartbeats))
@@ -312,11 +319,16 @@ async def test_simultaneous_health_requests_share_one_check(nats: NatsHarness, f
     function = """async def check():
     global calls
     calls += 1
-    await asyncio.sleep(0.5)"""
+    while not Path("gate").exists():
+        await asyncio.sleep(0.01)"""
     async with running_agent(nats, folder, HEALTHY.format(function=function)) as agent:
-        answers = await asyncio.gather(*(agent.ask("health") for _ in range(20)))
-        assert all(answer.result == {"healthy": True} for answer in answers)
-        assert (await agent.ask("calls")).result < 20
+        assert (await agent.ask("calls")).result == 0
+        waiting = [asyncio.create_task(agent.ask("health")) for _ in range(20)]
+        # The agent takes its requests in order: when this one is answered all of the others have arrived.
+        assert (await asyncio.create_task(agent.ask("calls"))).result == 1
+        (folder / "gate").touch()
+        assert [(await each).result for each in waiting] == [{"healthy": True}] * 20
+        assert (await agent.ask("calls")).result == 1
 
 
 async def test_garbage_on_every_subject_leaves_the_agent_running(agent: RunningAgent, nats: NatsHarness) -> None:

@@ -69,7 +69,7 @@ def check(raw: bytes) -> None:
         folder = Path(root) / "any"
         folder.mkdir()
         (folder / "main.py").touch()
-        found = found_package(folder, parse_manifest(raw), {})
+        found = found_package(folder, parse_manifest(raw))
     assert (found.spec is None) == bool(found.faults)
     json.dumps(FAULTS.encode(found.faults), ensure_ascii=False).encode()
     assert all(fault.message and len(fault.message) < 2_000 for fault in found.faults)

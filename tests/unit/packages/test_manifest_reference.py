@@ -22,7 +22,7 @@ def test_every_example_is_valid(example: str, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "main.py").touch()
     (folder / "agent.yaml").write_text(example, encoding="utf-8")
-    found = found_package(folder, read_manifest(folder / "agent.yaml"), {})
+    found = found_package(folder, read_manifest(folder / "agent.yaml"))
     assert found.faults == ()
     assert found.spec is not None
 

@@ -28,7 +28,7 @@ def spec_of(folder: Path, manifest: str) -> AgentSpec:
     folder.mkdir(exist_ok=True)
     (folder / "main.py").touch()
     (folder / "agent.yaml").write_text(manifest, encoding="utf-8")
-    found = found_package(folder, read_manifest(folder / "agent.yaml"), {})
+    found = found_package(folder, read_manifest(folder / "agent.yaml"))
     assert found.faults == ()
     assert found.spec is not None
     return found.spec

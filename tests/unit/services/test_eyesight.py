@@ -53,3 +53,21 @@ def test_a_gap_in_the_pulse_does_not_bring_the_bus_back() -> None:
     clock.advance(60.0)
     eyesight.check_pulse()
     assert eyesight.since is None
+
+
+def test_a_bus_that_does_not_answer_is_as_good_as_away() -> None:
+    eyesight, clock, seen = opened()
+    eyesight.looked(answered=True)
+    eyesight.looked(answered=False)
+    eyesight.looked(answered=False)
+    clock.advance(9.0)
+    eyesight.looked(answered=True)
+    eyesight.looked(answered=True)
+    assert seen == [100.0 + SETTLE_S, None, clock.mono + SETTLE_S]
+
+
+def test_an_answer_that_comes_after_the_connection_was_lost_proves_nothing() -> None:
+    eyesight, _, _ = opened()
+    eyesight.closed()
+    eyesight.looked(answered=True)
+    assert eyesight.since is None

@@ -24,6 +24,11 @@ def exit_(launch_id: str) -> Exit:
     return Exit(launch_id=launch_id, incarnation=1, reason=ExitReason.CRASH, message="exited with code 1", at=1.0)
 
 
+def unwritable(launch_id: str) -> Exit:
+    """An exit whose code is no number that a database keeps."""
+    return replace(exit_(launch_id), code=2**80)
+
+
 async def written(bench: Bench) -> list[tuple[str, str]]:
     events = await bench.store.read(lambda transaction: transaction.events(0, 1_000))
     return [(event.type, event.message) for event in events]
@@ -133,3 +138,70 @@ async def test_a_retired_slot_is_released_after_its_exit_was_acknowledged(bench:
 async def test_with_nothing_noted_there_is_nothing_to_wait_for(bench: Bench) -> None:
     await bench.journal.flushed()
     assert bench.store.writes == 0
+
+
+async def test_what_cannot_be_written_is_dropped_alone_and_its_exit_does_not_come_back(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.save(agent())
+    bench.journal.changed(instance(reason="one"))
+    bench.journal.exited(instance(), unwritable("launch1"))
+    bench.journal.changed(instance(reason="two"))
+    bench.journal.exited(instance(), exit_("launch2"))
+    bench.tasks.create_task(bench.journal.run())
+    await bench.journal.flushed()
+    assert [message for _, message in await written(bench)] == ["one", "two", "exited with code 1"]
+    assert bench.launcher.acknowledged == ["launch1", "launch2"]
+    (said,) = [record for record in caplog.records if record.message == "observation_unwritable"]
+    assert said.exc_info is not None
+    (stored,) = await bench.store.read(lambda transaction: transaction.instances())
+    assert stored.reason == "ready"
+
+
+async def test_a_store_that_goes_away_while_things_are_written_one_by_one_gets_the_rest_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "RETRY_S", 0.01)
+    bench.journal.exited(instance(), exit_("launch1"))
+    bench.journal.exited(instance(), unwritable("launch2"))
+    bench.journal.exited(instance(), exit_("launch3"))
+    acknowledge = bench.launcher.acknowledge
+
+    def away_after_the_first(instance_id: str, launch_id: str) -> None:
+        acknowledge(instance_id, launch_id)
+        bench.store.away = launch_id == "launch1"
+
+    monkeypatch.setattr(bench.launcher, "acknowledge", away_after_the_first)
+    bench.tasks.create_task(bench.journal.run())
+    await eventually(lambda: bench.store.refused >= 2)
+    assert bench.launcher.acknowledged == ["launch1"]
+    bench.store.away = False
+    await bench.journal.flushed()
+    assert bench.launcher.acknowledged == ["launch1", "launch2", "launch3"]
+
+
+async def test_a_store_that_is_away_is_said_once_and_once_that_it_is_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(journal_module, "RETRY_S", 0.01)
+    bench.store.away = True
+    bench.journal.exited(instance(), exit_("launch1"))
+    bench.tasks.create_task(bench.journal.run())
+    await eventually(lambda: bench.store.refused >= 3)
+    bench.store.away = False
+    await bench.journal.flushed()
+    said = [record.message for record in caplog.records if record.message.startswith("observations_")]
+    assert said == ["observations_delayed", "observations_written"]
+
+
+async def test_only_a_newer_epoch_supersedes_not_a_placement_that_is_gone(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.save(replace(agent(), epoch=2))
+    bench.journal.changed(replace(instance(), ordinal=5))
+    bench.journal.changed(instance())
+    bench.tasks.create_task(bench.journal.run())
+    await bench.journal.flushed()
+    said = [r.__dict__["instance_id"] for r in caplog.records if r.message == "observation_superseded"]
+    assert said == ["echo_0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,8 +12,11 @@ from agent_manager.domain.agents import Package, PackageStatus
 from agent_manager.domain.availability import Availability
 from agent_manager.domain.errors import InvalidRequestError, NotFoundError
 from agent_manager.domain.instances import Instance, InstanceStatus, Target
+from agent_manager.ports.processes import LogTail
 from agent_manager.ports.store import Transaction
+from agent_manager.services.queries import MAX_LOG_BYTES
 from tests.harness.domain import SPEC, agent
+from tests.harness.fakes import FakeLogs
 from tests.unit.services.bench import Bench
 
 
@@ -140,3 +144,28 @@ async def test_the_node_counts_what_runs_on_it(bench: Bench) -> None:
     assert node.agents == 2
     assert node.instances == {"running": 2, "stopped": 1}
     assert node.identity.node_id == "node-1"
+
+
+async def test_the_streams_of_an_answer_share_what_it_may_hold(bench: Bench) -> None:
+    await bench.save(agent())
+    limits: list[int] = []
+
+    class Measured(FakeLogs):
+        async def tail(self, instance_id: str, *, lines: int, max_bytes: int) -> Sequence[LogTail]:
+            limits.append(max_bytes)
+            return await super().tail(instance_id, lines=lines, max_bytes=max_bytes)
+
+    queries = replace(bench.queries, logs=Measured())
+    for ordinal in range(4):
+        await bench.running(f"echo_{ordinal}")
+    await queries.log_tails("echo", lines=5, only=None)
+    await queries.log_tails("echo", lines=5, only="echo_1")
+    assert limits == [MAX_LOG_BYTES // 8] * 4 + [MAX_LOG_BYTES // 2]
+
+
+async def test_counters_of_an_instance_that_is_gone_are_forgotten(bench: Bench) -> None:
+    instance = await bench.running()
+    assert instance.launch is not None
+    assert bench.counters.reported("echo_0", instance.launch.launch_id, {"handled": 1.0})
+    bench.counters.forget("echo_0")
+    assert bench.counters.of(instance) == {}

@@ -108,3 +108,17 @@ async def test_an_agent_with_fewer_replicas_loses_the_last_ones(bench: Bench) ->
     await eventually(lambda: set(bench.supervisor.instances) == {"pool_0"})
     await eventually(lambda: bench.launcher.released == ["pool_1"])
     assert bench.status("pool_0") == "running"
+
+
+async def test_a_store_that_cannot_be_read_is_said_once_and_once_that_it_can(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bench.store.away = True
+    bench.follow_desired_state()
+    await eventually(lambda: bench.store.refused >= 3)
+    bench.store.away = False
+    await eventually(lambda: bench.store.reads)
+    said = [record.message for record in caplog.records if record.message.startswith("desired_state_")]
+    await eventually(lambda: [r for r in caplog.records if r.message == "desired_state_readable"])
+    assert said.count("desired_state_unreadable") == 1

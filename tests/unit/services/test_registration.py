@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,8 @@ import pytest
 
 from agent_manager.adapters.sql.sqlite import SqliteStore
 from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus
+from agent_manager.domain.errors import InvalidRequestError
+from agent_manager.domain.identifiers import check_agent_id
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.domain.specification import AgentSpec, Capability
 from agent_manager.ports.packages import FoundPackage
@@ -136,6 +139,8 @@ async def test_what_was_never_valid_is_told_and_forgotten_with_its_folder(regist
 
 async def test_a_name_that_gives_no_agent_id_is_told_under_one_that_every_subject_can_carry(registry: Registry) -> None:
     assert await registry.scan(folder("Bad Name", spec=None)) == ["package_invalid package"]
+    with pytest.raises(InvalidRequestError, match="reserved"):
+        check_agent_id("package")
 
 
 async def test_a_folder_that_goes_stops_its_agent_and_one_that_comes_back_starts_it(registry: Registry) -> None:
@@ -155,6 +160,44 @@ async def test_a_renamed_folder_takes_its_agent_with_it(registry: Registry) -> N
     assert (agent.package, agent.should_run) == ("my-agent", True)
     assert set(await registry.packages()) == {"my-agent"}
     assert await registry.scan(folder("my-agent")) == []
+
+
+async def test_a_folder_dropped_in_does_not_take_another_packages_agent_over(registry: Registry) -> None:
+    await registry.scan(folder("my_bot"))
+    before = await registry.agent("my-bot")
+    for newcomer, own_faults in ((folder("my-bot"), ()), (folder("my-bot", spec=None), (FAULT,))):
+        assert await registry.scan(newcomer, folder("my_bot")) == ["package_invalid my-bot"]
+        packages = await registry.packages()
+        assert (packages["my_bot"].status, packages["my_bot"].faults) == (PackageStatus.AVAILABLE, ())
+        clash, *others = packages["my-bot"].faults
+        assert "my_bot has it" in clash.message
+        assert tuple(others) == own_faults
+        assert await registry.agent("my-bot") == before
+    assert await registry.scan(folder("my-bot", spec=None), folder("my_bot")) == []
+
+
+async def test_an_agent_stays_with_its_package_while_that_is_faulty_and_goes_over_with_its_folder(
+    registry: Registry,
+) -> None:
+    await registry.scan(folder("my_bot"))
+    await registry.scan(folder("my-bot"), folder("my_bot", spec=None))
+    assert (await registry.agent("my-bot")).package == "my_bot"
+    assert (await registry.packages())["my_bot"].faults == (FAULT,)
+    assert await registry.scan(folder("my-bot")) == ["updated my-bot", "package_removed my-bot"]
+    assert (await registry.agent("my-bot")).package == "my-bot"
+
+
+async def test_of_two_new_folders_with_one_agent_id_the_first_valid_one_has_it(registry: Registry) -> None:
+    assert await registry.scan(folder("a-b", spec=None), folder("a_b")) == ["package_invalid a-b", "registered a-b"]
+    assert (await registry.agent("a-b")).package == "a_b"
+    assert await registry.scan(folder("a_b"), folder("e-f"), folder("e_f")) == [
+        "registered e-f",
+        "package_invalid e-f",
+        "package_removed a-b",
+    ]
+    await registry.scan(folder("c-d", spec=None), folder("c_d", spec=None))
+    packages = await registry.packages()
+    assert packages["c-d"].faults == packages["c_d"].faults == (FAULT,)
 
 
 async def test_two_packages_know_nothing_of_each_other(registry: Registry) -> None:
@@ -212,3 +255,26 @@ async def test_a_look_that_fails_is_repeated_without_another_change(
     await eventually(source.changed.empty)
     broken.away = False
     await eventually(lambda: bench.announcer.types == ["registered"])
+
+
+async def test_looks_that_fail_are_logged_once_per_cause_and_once_when_it_is_over(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=registration.__name__)
+    source = FakeSource()
+    looking = discovery(bench, source)
+    bench.store.away = True
+    for folders_away in (False, False, True, True):
+        source.away = folders_away
+        assert not await looking.look()
+    bench.store.away = source.away = False
+    for _ in range(2):
+        assert await looking.look()
+    assert [record.message for record in caplog.records] == [
+        "registration_delayed",
+        "registration_delayed",
+        "registration_resumed",
+    ]
+    source.away = True
+    assert not await looking.look()
+    assert caplog.records[-1].message == "registration_delayed"

@@ -66,3 +66,9 @@ async def test_a_page_that_would_be_too_large_is_cut_short(bench: Bench, monkeyp
 async def test_an_empty_list_has_no_next_page(bench: Bench) -> None:
     assert await listed(bench) == [[]]
     assert PageParams().page_size == 100
+
+
+async def test_the_size_of_a_page_is_that_of_its_bytes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers_module, "MAX_PAGE_BYTES", 6_000)
+    await bench.save(*(agent(name, spec=replace(SPEC, description="\N{SNOWMAN}" * 1_000)) for name in "ab"))
+    assert await listed(bench, page_size=2) == [["a"], ["b"]]
