@@ -146,7 +146,7 @@ class Queries:
             for instance in instances
             if instance.id in self.supervisor.heartbeats
         ]
-        statuses = [instance.status for instance in instances]
+        statuses = [instance.present_status for instance in instances]
         return AgentSnapshot(
             agent=agent, instances=instances, availability=availability(agent.lifecycle, statuses, loads)
         )

@@ -42,7 +42,7 @@ def of_instance(instance: Instance, node_id: str) -> resources.InstanceView:
         id=instance.id,
         node=node_id,
         pid=launch.pid if launch is not None and launch.exit is None else None,
-        status=instance.status.value,
+        status=instance.present_status.value,
         reason=instance.reason,
         incarnation=instance.incarnation,
         restarts=instance.restarts,

@@ -25,8 +25,8 @@ def exit_(launch_id: str) -> Exit:
 
 
 def unwritable(launch_id: str) -> Exit:
-    """An exit whose code is no number that a database keeps."""
-    return replace(exit_(launch_id), code=2**80)
+    """An exit with a number that no database keeps."""
+    return replace(exit_(launch_id), incarnation=2**80)
 
 
 async def written(bench: Bench) -> list[tuple[str, str]]:
