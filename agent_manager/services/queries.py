@@ -136,7 +136,7 @@ class Queries:
             identity=self.node,
             host=self.inspector.host(),
             agents=len({instance.agent_id for instance in instances}),
-            instances=Counter(instance.status.value for instance in instances),
+            instances=Counter(instance.present_status.value for instance in instances),
         )
 
     def _snapshot(self, agent: Agent, stored: Sequence[Instance]) -> AgentSnapshot:
