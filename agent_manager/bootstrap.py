@@ -70,29 +70,14 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
     files = NatsFiles(data_dir=settings.data_dir)
     output = LogDirectory(settings.data_dir / "logs" / "agents")
     late = _Bus()
-    launcher = LauncherClient(
-        settings.launcher_fd,
-        LaunchRecipe(
-            node_id=settings.node_id,
-            nats_url=settings.nats_url,
-            python=sys.executable,
-            output_stem=output.stem,
-            inherited=environment,
-        ),
-    )
+    launcher = LauncherClient(settings.launcher_fd, _recipe(settings, environment, output))
     store = SqliteStore(settings.database_url)
     feed = Feed(late.client)
     journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=settings.node_id)
     eyesight = Eyesight(clock)
     supervisor = Supervisor(
         launcher=launcher,
-        identities=LaunchIdentities(
-            directory=files.launch_credentials,
-            issuer=load_keyring(files.keys).issuer,
-            node_id=settings.node_id,
-            clock=clock,
-            lifetime_s=None,
-        ),
+        identities=_identities(settings, files, clock),
         channel=NatsAgentChannel(late.client),
         journal=journal,
         eyesight=eyesight,
@@ -114,14 +99,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
         inspector=PsutilProcessInspector(),
         logs=output,
         clock=clock,
-        node=NodeIdentity(
-            node_id=settings.node_id,
-            cluster_id=settings.cluster_id,
-            version=release(),
-            manager_pid=os.getpid(),
-            launcher_pid=os.getppid(),
-            started_at=clock.now().wall,
-        ),
+        node=_this_node(settings, clock),
     )
     endpoints = Endpoints(
         handlers=Handlers(commands, queries).table(), tasks=tasks, version=release(), node_id=settings.node_id
@@ -158,4 +136,36 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
         supervisor=supervisor,
         reconciler=reconciler,
         discovery=discovery,
+    )
+
+
+def _recipe(settings: ManagerSettings, environment: Mapping[str, str], output: LogDirectory) -> LaunchRecipe:
+    return LaunchRecipe(
+        node_id=settings.node_id,
+        nats_url=settings.nats_url,
+        python=sys.executable,
+        output_stem=output.stem,
+        inherited=environment,
+    )
+
+
+def _identities(settings: ManagerSettings, files: NatsFiles, clock: SystemClock) -> LaunchIdentities:
+    return LaunchIdentities(
+        directory=files.launch_credentials,
+        issuer=load_keyring(files.keys).issuer,
+        node_id=settings.node_id,
+        clock=clock,
+        # Without renewal an expiry would close every agent's connection for good.
+        lifetime_s=None,
+    )
+
+
+def _this_node(settings: ManagerSettings, clock: SystemClock) -> NodeIdentity:
+    return NodeIdentity(
+        node_id=settings.node_id,
+        cluster_id=settings.cluster_id,
+        version=release(),
+        manager_pid=os.getpid(),
+        launcher_pid=os.getppid(),
+        started_at=clock.now().wall,
     )
