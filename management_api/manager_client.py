@@ -96,7 +96,9 @@ class ManagerClient:
             async with interruption:
                 reply = await self._answer(client, subject, body, limit_s)
         except nats.errors.NoRespondersError as error:
-            raise _unavailable("no manager is running; start one with `agent-manager up`") from error
+            raise _unavailable(
+                "no manager is running: while `agent-manager up` runs, try again in a moment; else start that"
+            ) from error
         except TimeoutError as error:
             raise self._interrupted() if interruption.expired() else _timeout(operation, limit_s) from error
         except (OSError, nats.errors.Error) as error:

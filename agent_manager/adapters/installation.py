@@ -11,6 +11,9 @@ from agent_manager.adapters.nats.private_files import write_private
 from agent_manager.domain.errors import InvalidRequestError
 from agent_manager.protocol import subjects
 
+DATABASE = "agent-manager.db"
+"""The node's database in its data directory."""
+
 
 class InstallationError(InvalidRequestError):
     """The file with the ids cannot be used."""
@@ -26,9 +29,14 @@ class Installation:
 
 
 def load_or_create(data_dir: Path) -> Installation:
-    """Read `node.json` from the data directory, made when missing. Raises InstallationError naming the file."""
+    """Read `node.json` from the data directory, made for a new one. Raises InstallationError naming the file."""
     path = data_dir / "node.json"
     if not path.exists():
+        if (data_dir / DATABASE).exists():
+            raise InstallationError(
+                f"{path} is missing, but {data_dir / DATABASE} is there: its agents belong to a node whose id only "
+                f"that file knows. Restore it, or move {data_dir} away to begin anew"
+            )
         made = Installation(
             node_id=f"node-{secrets.token_hex(4)}", cluster_id=secrets.token_hex(8), tag=secrets.token_hex(8)
         )
@@ -40,5 +48,5 @@ def load_or_create(data_dir: Path) -> Installation:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InstallationError(
             f"{path} cannot be used ({error}): it holds node_id, cluster_id and tag of this installation. "
-            "Restore it, or remove it to become a new node"
+            f"Restore it, or move {data_dir} away to begin anew"
         ) from error

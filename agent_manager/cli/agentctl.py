@@ -11,7 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from agent_manager.cli.ctl import agents, changes, events, inventory, output, terminal
-from agent_manager.cli.ctl.address import DEFAULT_API_URL, UP_FILE, find_api
+from agent_manager.cli.ctl.address import DEFAULT_API_URL, DEFAULT_DATA_DIR, UP_FILE, find_api
 from agent_manager.cli.ctl.api import Api, connected_to
 from agent_manager.cli.ctl.changes import Change
 from agent_manager.cli.ctl.failures import EXPLAINED, AgentctlError, ExitCode
@@ -43,7 +43,7 @@ class _Place:
     """Where the API is, as far as the caller has said."""
 
     api_url: str | None
-    data_dir: Path
+    data_dir: Path | None
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,12 +64,12 @@ def place(
         ),
     ] = None,
     data_dir: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             envvar="AGENT_MANAGER_DATA_DIR",
-            help=f"Data directory of `agent-manager up`, whose {UP_FILE} names the API.",
+            help=f"Data directory of `agent-manager up`, whose {UP_FILE} names the API. Default: {DEFAULT_DATA_DIR}.",
         ),
-    ] = Path(".agent-manager"),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,

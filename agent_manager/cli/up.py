@@ -81,6 +81,10 @@ def _checked(options: UpOptions) -> UpOptions:
         )
     if options.log_level not in LOG_LEVELS:
         raise InvalidRequestError(f"--log-level {options.log_level} is not one of {', '.join(LOG_LEVELS)}")
+    if options.port == options.nats_port != 0:
+        raise InvalidRequestError(
+            f"--port and --nats-port are both {options.port}; API and NATS server need a port each"
+        )
     if not options.packages_dir.is_dir():
         raise InvalidRequestError(
             f"the packages folder {options.packages_dir} does not exist; make it, or name another with --packages"
@@ -127,7 +131,7 @@ def _prepare(options: UpOptions) -> dict[str, Any]:
     nats = embedded.prepare(data_dir=data_dir, host=options.host, port=nats_port, now=time.time())
     port = options.port or _free_port(options.host)
     embedded.check_port_free(options.host, port, listener="the management API", flag="--port")
-    database_url = f"sqlite:///{data_dir / 'agent-manager.db'}"
+    database_url = f"sqlite:///{data_dir / installation.DATABASE}"
     migrate(database_url)
     (data_dir / "up.json").unlink(missing_ok=True)
     return _service_table(options, node, nats, database_url, port)

@@ -19,7 +19,7 @@ _REMEDIES = {
     sqlite3.SQLITE_CORRUPT: "stop the manager and restore a backup",
     sqlite3.SQLITE_FULL: "free space on its volume",
     sqlite3.SQLITE_IOERR: "check its volume: space, quota, hardware",
-    sqlite3.SQLITE_NOTADB: "point the database URL at a database of this product, or at a file that does not exist yet",
+    sqlite3.SQLITE_NOTADB: "restore it from a backup, or move it away to begin anew",
     sqlite3.SQLITE_READONLY: "check that the file and its directory may be written by this user",
 }
 
@@ -57,7 +57,7 @@ def unavailable(database: str, error: BaseException) -> UnavailableError:
     reason = str(_cause(error))
     remedy = _REMEDIES.get(code & _PRIMARY_CODE)
     return UnavailableError(
-        f"the database {database} does not take part: {reason}" + (f"; {remedy}" if remedy else ""),
+        f"the database {database} cannot be used: {reason}" + (f"; {remedy}" if remedy else ""),
         detail={"database": database, "reason": reason},
     )
 

@@ -12,18 +12,27 @@ UP_FILE = "up.json"
 """Written into the data directory by `agent-manager up`; its `api_url` says where the API listens."""
 
 
-def find_api(*, api_url: str | None, data_dir: Path) -> str:
-    """The URL that was named, else that of the node running on `data_dir`, else the default.
+DEFAULT_DATA_DIR = Path(".agent-manager")
 
-    Raises AgentctlError when the node's file is there and cannot be used.
+
+def find_api(*, api_url: str | None, data_dir: Path | None) -> str:
+    """The URL that was named, else that of the node running on `data_dir`.
+
+    Without either, that of the node on the default data directory, else the default URL. Raises AgentctlError when no
+    node runs on the directory that was named, or its file cannot be used.
     """
     if api_url:
         return api_url
-    path = data_dir / UP_FILE
+    path = (data_dir or DEFAULT_DATA_DIR) / UP_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["api_url"]
-    except FileNotFoundError:
-        return DEFAULT_API_URL
+    except FileNotFoundError as error:
+        if data_dir is None:
+            return DEFAULT_API_URL
+        raise AgentctlError(
+            f"no node runs on {data_dir}: it has no {UP_FILE}; start `agent-manager up --data-dir {data_dir}`",
+            ExitCode.UNREACHABLE,
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unusable(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(found, str):

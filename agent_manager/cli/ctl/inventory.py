@@ -41,12 +41,9 @@ async def list_nodes(api: Api, *, as_json: bool) -> ExitCode:
 
 
 def explained(fault: FaultView) -> str:
-    """A fault as compilers write them: `file:line key: message, expected …, got …`."""
+    """A fault as compilers write them: `file:line: message`. The message names key, value and what was expected."""
     place = fault.file if fault.line is None else f"{fault.file}:{fault.line}"
-    key = "" if fault.key is None else f" {fault.key}:"
-    expected = "" if fault.expected is None else f", expected {fault.expected}"
-    value = "" if fault.value is None else f", got {fault.value}"
-    return f"{place}{key} {fault.message}{expected}{value}"
+    return f"{place}: {fault.message}"
 
 
 def _packages(packages: list[PackageView]) -> Table:

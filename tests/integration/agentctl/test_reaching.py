@@ -43,6 +43,16 @@ async def test_the_api_is_named_by_option_variable_or_the_nodes_file(
     assert (await lost_agentctl("--api-url", NOBODY, "ls", AGENT_MANAGER_API_URL=api.url)).exit_code == 5
 
 
+async def test_a_data_directory_that_was_named_is_not_replaced_by_a_guess(
+    lost_agentctl: Agentctl, manager: FakeManager, api: LiveApi, tmp_path: Path
+) -> None:
+    write_up_file(tmp_path / ".agent-manager", json.dumps({"api_url": api.url}))
+    run = await lost_agentctl("--data-dir", str(tmp_path / "nobody"), "ls")
+    assert run.exit_code == 5
+    assert_readable(run)
+    assert "no node runs on" in run.err
+
+
 async def test_no_api_says_what_to_do(lost_agentctl: Agentctl) -> None:
     for command in (("ls",), ("events",), ("start", "echo")):
         run = await lost_agentctl("--api-url", NOBODY, *command)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_manager.adapters.installation import InstallationError, load_or_create
+from agent_manager.adapters.installation import DATABASE, InstallationError, load_or_create
 
 
 def test_the_ids_are_made_once_and_nobody_else_may_read_them(tmp_path: Path) -> None:
@@ -37,6 +37,15 @@ def test_every_installation_has_ids_of_its_own(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "node.json"
     path.write_bytes(content)
-    with pytest.raises(InstallationError, match=r"node\.json cannot be used .* Restore it, or remove it"):
+    with pytest.raises(InstallationError, match=r"node\.json cannot be used .* Restore it, or move"):
         load_or_create(tmp_path)
     assert path.read_bytes() == content
+
+
+def test_ids_that_are_lost_while_the_database_is_there_are_not_made_anew(tmp_path: Path) -> None:
+    load_or_create(tmp_path)
+    (tmp_path / "node.json").unlink()
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(InstallationError, match="Restore it, or move"):
+        load_or_create(tmp_path)
+    assert not (tmp_path / "node.json").exists()

@@ -91,3 +91,13 @@ def test_a_node_that_runs_is_not_disturbed(options: UpOptions) -> None:
         with pytest.raises(AlreadyRunningError, match="already running"):
             node.up(options)
     assert {path.name for path in options.data_dir.iterdir()} == {"launcher.lock"}
+
+
+def test_api_and_nats_server_need_a_port_each(options: UpOptions) -> None:
+    with pytest.raises(InvalidRequestError, match="--port and --nats-port are both 18333"):
+        node.up(replace(options, port=18333, nats_port=18333))
+
+
+def test_a_path_that_a_database_url_cannot_hold_is_refused(options: UpOptions, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="question mark"):
+        node.up(replace(options, data_dir=tmp_path / "what?"))
