@@ -133,7 +133,10 @@ print(json.dumps({
 def test_no_signal_is_ignored_in_an_instance(launcher: RunningLauncher) -> None:
     # Not Python, which ignores some signals itself.
     _run(launcher, "a", "grep", "SigIgn", "/proc/self/status")
-    assert launcher.log("a.out").split() == ["SigIgn:", "0" * 16]
+    _, ignored = launcher.log("a.out").split()
+    # 32 and 33 are glibc's own; its posix_spawn, which make uses, lets them be ignored, and nobody can change them.
+    glibcs_own = 0b11 << 31
+    assert int(ignored, 16) & ~glibcs_own == 0
 
 
 def test_signals_need_a_living_launch_of_this_id(launcher: RunningLauncher) -> None:
