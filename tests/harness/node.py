@@ -64,7 +64,10 @@ class Node:
         assert self.process is not None
         if self.process.returncode is not None:
             raise AssertionError(f"the node ended with code {self.process.returncode}:\n{self.console()}")
-        return (self.data_dir / "up.json").exists() and self.state["pids"]["launcher"] == self.process.pid
+        with contextlib.suppress(FileNotFoundError):
+            # A file that a killed launcher has left is removed by the next start, perhaps at this moment.
+            return bool(self.state["pids"]["launcher"] == self.process.pid)
+        return False
 
     async def stop(self) -> int:
         """Ctrl-C, and wait for the end; returns the exit code."""
