@@ -54,7 +54,12 @@ async def test_twenty_agents_in_every_state_are_adopted_with_their_processes_and
         )
     plain_python(node.packages, "stopping", IGNORES_SIGTERM, extra="stop: {timeout_s: 20}\n")
     plain_python(node.packages, "given-up", "raise SystemExit(9)\n", extra="restart: {max_restarts: 0}\n")
-    plain_python(node.packages, "in-backoff", "raise SystemExit(8)\n", extra="restart: {backoff_initial_s: 600, backoff_max_s: 600}\n")
+    plain_python(
+        node.packages,
+        "in-backoff",
+        "raise SystemExit(8)\n",
+        extra="restart: {backoff_initial_s: 600, backoff_max_s: 600}\n",
+    )
     plain_python(node.packages, "stopped", SLEEPS)
     silent = "readiness: {mode: heartbeat, timeout_s: 600}\n"
     write_package(node.packages, "starting", f"version: 1.0.0\nentrypoint: agent.py\n{silent}", SLEEPS)
