@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,8 @@ def up(options: UpOptions) -> None:
         raise DataDirectoryError(
             f"the data directory {options.data_dir} cannot be used: {error}; name another with --data-dir"
         ) from error
+    # A Ctrl-C that comes while the launcher gets ready waits until it can be heeded.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     os.execv(sys.executable, [sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)])
 
 

@@ -64,8 +64,8 @@ class Launcher:
         linux.become_subreaper()
         if not self._tag.kill_other_runs():
             warn("processes of an earlier run do not die")
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._shutdown.request)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         gc.freeze()
         self._pump.start()
         self._services.start()

@@ -157,6 +157,18 @@ def test_a_stop_while_services_start_stops_what_has_started(tmp_path: Path) -> N
         assert not _is_noting(tmp_path, "later")
 
 
+def test_a_stop_asked_for_before_the_launcher_can_listen_is_heeded_once_it_can(tmp_path: Path) -> None:
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        with running_launcher(tmp_path, service("quiet", "sleep", "1000")) as launcher:
+            launcher.process.send_signal(signal.SIGINT)
+            assert launcher.process.wait(30) == 0
+            assert launcher.warnings == ""
+            assert launcher.processes() == []
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
 def test_what_services_have_lost_is_killed_at_the_end(tmp_path: Path) -> None:
     lost = tmp_path / "lost"
     loses = service("loses", "sh", "-c", f"setsid sh -c 'echo $$ > {lost}; exec sleep 1000' & wait")
