@@ -63,15 +63,19 @@ def ended_by_signals(ending: Ending) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
 
-    # A handler of the loop would not run while the agent blocks it, and so could not make way for the second signal.
-    def end(number: int, frame: FrameType | None) -> None:
+    def make_way(number: int, frame: FrameType | None) -> None:
         for each in numbers:
             signal.signal(each, signal.SIG_DFL)
-        loop.call_soon_threadsafe(ending.give, ExitCode.CLEAN)
 
-    former = {number: signal.signal(number, end) for number in numbers}
+    former = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        # The loop's own handler wakes it, whichever thread the signal meets, but would not run while the agent blocks
+        # the loop: the second signal could not kill. So its place is taken; the loop is woken all the same.
+        loop.add_signal_handler(number, ending.give, ExitCode.CLEAN)
+        signal.signal(number, make_way)
     try:
         yield
     finally:
         for number, handler in former.items():
+            loop.remove_signal_handler(number)
             signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 
 from agent_manager.sdk.connection import retry_delay_s
 from agent_manager.sdk.ending import Ending, ExitCode, ended_by_signals
@@ -49,6 +50,26 @@ async def test_the_first_signal_ends_and_the_next_would_kill() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     assert ending.exit_code is ExitCode.CLEAN
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_a_signal_that_meets_another_thread_ends_too() -> None:
+    ending, waiting = Ending(), threading.Event()
+
+    def interrupt() -> None:
+        waiting.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        with ended_by_signals(ending):
+            asyncio.get_running_loop().call_soon(waiting.set)
+            await ending.wait()
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        other.join()
 
 
 def test_delays_between_attempts_grow_up_to_a_bound_and_are_spread() -> None:
