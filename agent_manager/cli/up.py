@@ -66,8 +66,11 @@ def up(options: UpOptions) -> None:
             f"the data directory {options.data_dir} cannot be used: {error}; name another with --data-dir"
         ) from error
     # A Ctrl-C that comes while the launcher gets ready waits until it can be heeded.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _checked(options: UpOptions) -> UpOptions:
