@@ -13,7 +13,7 @@ from typing import Any
 
 from agent_manager.adapters.codec import INSTANCE, UnreadableError
 from agent_manager.adapters.launch_recipe import LaunchRecipe
-from agent_manager.domain.exits import ProcessExit
+from agent_manager.domain.exits import LastLines, ProcessExit
 from agent_manager.domain.instances import Instance
 from agent_manager.ports.launcher import (
     LaunchEmptied,
@@ -168,7 +168,7 @@ class LauncherClient:
                 self._settle(frame)
             case "ping":
                 self._send({"type": "pong", "number": frame["number"]})
-            case "exited":
+            case "exited" | "drained":
                 exit_ = frame["exit"]
                 return LaunchExited(instance_id=exit_["slot"], exit=_process_exit(exit_))
             case "empty":
@@ -248,4 +248,11 @@ def _process_exit(exit_: dict[str, Any]) -> ProcessExit:
         system_s=exit_["system_s"],
         started_at=exit_["started_at"],
         ended_at=exit_["ended_at"],
+        last_lines=_last_lines(exit_["last_lines"]),
     )
+
+
+def _last_lines(streams: dict[str, list[str]] | None) -> LastLines | None:
+    if streams is None:
+        return None
+    return LastLines(out=tuple(streams.get("out", ())), err=tuple(streams.get("err", ())))

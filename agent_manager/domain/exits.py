@@ -24,8 +24,19 @@ class ExitReason(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LastLines:
+    """The end of what a launch has written to its standard output and its standard error."""
+
+    out: tuple[str, ...] = ()
+    err: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessExit:
-    """What `wait4` reported of one main process. Times are Unix seconds; exactly one of `code` and `signal` is set."""
+    """What `wait4` reported of one main process. Times are Unix seconds; exactly one of `code` and `signal` is set.
+
+    `last_lines` is None until all its output is saved.
+    """
 
     launch_id: str
     pid: int
@@ -37,11 +48,12 @@ class ProcessExit:
     system_s: float
     started_at: float
     ended_at: float
+    last_lines: LastLines | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exit:
-    """The record of one ended launch: the facts of `ProcessExit`, with reason and words."""
+    """The record of one ended launch: the facts of `ProcessExit`, with a reason and a message."""
 
     launch_id: str
     incarnation: int
@@ -56,6 +68,7 @@ class Exit:
     max_rss_kb: int = 0
     user_s: float = 0.0
     system_s: float = 0.0
+    last_lines: LastLines | None = None
 
     @property
     def failed(self) -> bool:

@@ -51,7 +51,7 @@ def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Ste
                 instance, occurrence.launch_id, lambda launch: stop_ladder.drained(instance, launch, context)
             )
         case Exited():
-            return _exited(instance, occurrence.exit, context)
+            return _exited(instance, occurrence.exit)
         case Emptied():
             return _of_launch(instance, occurrence.launch_id, lambda launch: _emptied(instance, launch, context))
         case TimerDue():
@@ -236,18 +236,21 @@ def _silent(instance: Instance, launch: Launch, context: Context) -> Step:
 # ---------------------------------------------------------------- the end of a launch
 
 
-def _exited(instance: Instance, ended: ProcessExit, context: Context) -> Step:
-    launch = instance.launch
-    if launch is None or launch.launch_id != ended.launch_id:
-        # An exit of an earlier launch that was never acknowledged: kept, but it decides nothing.
-        last = instance.last_exit
-        known = last if last is not None and last.launch_id == ended.launch_id else None
-        return Step(instance=instance, actions=(RecordExit(exit=known or _as_record(ended, None)),))
-    if launch.exit is not None:
-        return Step(instance=instance, actions=(RecordExit(exit=launch.exit),))
-    exit_ = _as_record(ended, launch)
-    instance = replace(instance, launch=replace(launch, exit=exit_), last_exit=exit_)
-    return Step(instance=instance, actions=(RecordExit(exit=exit_),))
+def _exited(instance: Instance, ended: ProcessExit) -> Step:
+    launch = instance.launch if instance.launch is not None and instance.launch.launch_id == ended.launch_id else None
+    known = instance.last_exit if instance.last_exit and instance.last_exit.launch_id == ended.launch_id else None
+    if known is not None:
+        # Said again: to a new manager, or because its output is saved by now.
+        exit_ = replace(known, last_lines=ended.last_lines or known.last_lines)
+    else:
+        exit_ = _as_record(ended, launch)
+    record = (RecordExit(exit=exit_),)
+    if launch is not None:
+        return Step(instance=replace(instance, launch=replace(launch, exit=exit_), last_exit=exit_), actions=record)
+    if known is not None:
+        return Step(instance=replace(instance, last_exit=exit_), actions=record)
+    # An exit of an earlier launch that was never acknowledged: kept, but it decides nothing.
+    return Step(instance=instance, actions=record)
 
 
 def _as_record(ended: ProcessExit, launch: Launch | None) -> Exit:
@@ -266,6 +269,7 @@ def _as_record(ended: ProcessExit, launch: Launch | None) -> Exit:
         max_rss_kb=ended.max_rss_kb,
         user_s=ended.user_s,
         system_s=ended.system_s,
+        last_lines=ended.last_lines,
     )
 
 

@@ -41,13 +41,16 @@ class Exit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitRecord:
-    """The exit of a launch. `started_at` in Unix seconds; `drained` tells whether its output is in the files."""
+    """The exit of a launch. `started_at` in Unix seconds.
+
+    `last_lines` is what it had to say at last, by stream (`out`, `err`); None until its output is in the files.
+    """
 
     slot: str
     launch_id: str
     started_at: float
     exit: Exit
-    drained: bool = False
+    last_lines: dict[str, list[str]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The `exit` of the protocol."""

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from agent_manager.launcher.slots import RequestError, Slot, SlotState, SlotTabl
 from agent_manager.launcher.spawning import Program, SpawnFailure
 
 _LOOK_AGAIN_S = 0.02
+_STREAMS = ("out", "err")
 
 Result = dict[str, Any]
 Answer = Callable[[Result | RequestError], None]
@@ -33,7 +34,8 @@ class _Launch:
     slot: Slot
     answers: list[Answer]
     streams: list[int] = field(default_factory=list)
-    undrained: int = 0
+    saving: bool = False
+    last_lines: dict[str, list[str]] = field(default_factory=dict)
     failure: SpawnFailure | None = None
     empty: bool = False
 
@@ -181,19 +183,20 @@ class Instances:
         record = ExitRecord(slot=slot.name, launch_id=slot.launch_id, started_at=slot.started_at, exit=ended)
         slot.record_exit(record)
         self._emit({"type": "exited", "exit": record.to_json()})
-        launch.undrained = len(launch.streams)
-        for stream_id in launch.streams:
-            self._pump.flush(stream_id, partial(self._on_flushed, launch))
+        launch.saving = True
+        for name, stream_id in zip(_STREAMS, launch.streams, strict=False):
+            self._pump.flush(stream_id, partial(self._on_flushed, launch, record, name))
 
-    def _on_flushed(self, launch: _Launch) -> None:
-        launch.undrained -= 1
-        if launch.undrained:
+    def _on_flushed(self, launch: _Launch, record: ExitRecord, stream: str, last_lines: list[str]) -> None:
+        launch.last_lines[stream] = last_lines
+        if len(launch.last_lines) < len(launch.streams):
             return
-        launch_id = launch.slot.launch_id
+        launch.saving = False
+        complete = replace(record, last_lines=launch.last_lines)
         slot = self._slots.get(launch.slot.name)
         if slot is not None:
-            slot.mark_drained(launch_id)
-        self._emit({"type": "drained", "slot": launch.slot.name, "launch_id": launch_id})
+            slot.complete_exit(complete)
+        self._emit({"type": "drained", "exit": complete.to_json()})
         self._forget_if_over(launch)
 
     def _look(self) -> None:
@@ -229,7 +232,7 @@ class Instances:
             answer(_outcome(launch.slot))
 
     def _forget_if_over(self, launch: _Launch) -> None:
-        if launch.empty and not launch.undrained:
+        if launch.empty and not launch.saving:
             for stream_id in launch.streams:
                 self._pump.close_stream(stream_id)
             del self._launches[launch.slot.launch_id]

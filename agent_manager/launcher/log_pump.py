@@ -1,8 +1,8 @@
 """The log pump: a process that moves what others write into rotated files. It always reads, so nobody waits for a disk.
 
 The launcher talks to it over a SOCK_SEQPACKET socket, one JSON object a message: `{"open": id, "log": {…}}` with the
-read end of a pipe, `{"flush": id}` answered by `{"flushed": id}` once what the pipe held is in the file,
-`{"close": id}` answered likewise by `{"closed": id}`, and `{"goodbye": true}`. When the launcher dies without a
+read end of a pipe, `{"flush": id}` answered by `{"flushed": id, "last_lines": […]}` once what the pipe held is in the
+file, `{"close": id}` answered likewise by `{"closed": id}`, and `{"goodbye": true}`. When the launcher dies without a
 goodbye, the pump kills what the launcher has left, saves the rest of the output, and ends.
 """
 
@@ -14,9 +14,10 @@ import select
 import socket
 import sys
 import termios
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from agent_manager.launcher.last_lines import LastLines
 from agent_manager.launcher.rotating_file import LogFile, RotatingFile
 from agent_manager.launcher.run_tag import RunTag
 from agent_manager.launcher.spawning import CONTROL_DESCRIPTOR, raise_descriptor_limit
@@ -31,6 +32,7 @@ _INT_BYTES = 4
 class _Stream:
     pipe: int
     file: RotatingFile
+    last_lines: LastLines = field(default_factory=LastLines)
     ended: bool = False
 
 
@@ -83,15 +85,16 @@ class LogPump:
             case {"open": stream_id, "log": log}:
                 self._open(stream_id, descriptors[0], LogFile(**log))
             case {"flush": stream_id}:
-                self._drain(self._streams[stream_id])
-                self._answer({"flushed": stream_id})
+                stream = self._streams[stream_id]
+                self._drain(stream)
+                self._answer({"flushed": stream_id, "last_lines": stream.last_lines.to_json()})
             case {"close": stream_id}:
                 self._close(stream_id)
                 self._answer({"closed": stream_id})
             case {"goodbye": _}:
                 self._serving = False
 
-    def _answer(self, message: dict[str, int]) -> None:
+    def _answer(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ConnectionError):  # the next message tells that the launcher is gone
             self._control.send(json.dumps(message).encode())
 
@@ -123,6 +126,7 @@ class LogPump:
         except BlockingIOError:  # a request of this round has read it already
             return 0
         stream.file.write(data)
+        stream.last_lines.add(data)
         if not data:
             self._unwatch(stream)
         return len(data)

@@ -20,17 +20,18 @@ from agent_manager.launcher.restarts import Restarter
 from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.spawning import Program, SpawnFailure
 
-_ANSWER_LIMIT_BYTES = 1024
+_ANSWER_LIMIT_BYTES = 64 * 1024
 _TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
 
 _Callback = Callable[[], None]
+_OnFlushed = Callable[[list[str]], None]
 
 
 @dataclass(slots=True)
 class _Stream:
     read_end: int
     log: LogFile
-    on_flushed: list[_Callback] = field(default_factory=list)
+    on_flushed: list[_OnFlushed] = field(default_factory=list)
     closing: bool = False
 
 
@@ -73,8 +74,8 @@ class PumpClient:
         self._introduce(stream_id, stream)
         return stream_id, write_end
 
-    def flush(self, stream_id: int, on_flushed: _Callback) -> None:
-        """Call back once what has been written to the stream so far is in the file."""
+    def flush(self, stream_id: int, on_flushed: _OnFlushed) -> None:
+        """Call back with the last lines of the stream once what has been written to it so far is in the file."""
         self._streams[stream_id].on_flushed.append(on_flushed)
         self._send({"flush": stream_id})
 
@@ -176,13 +177,13 @@ class PumpClient:
                 return
             self._on_answer(json.loads(answer))
 
-    def _on_answer(self, answer: dict[str, int]) -> None:
+    def _on_answer(self, answer: dict[str, Any]) -> None:
         match answer:
-            case {"flushed": stream_id}:
+            case {"flushed": stream_id, "last_lines": last_lines}:
                 stream = self._streams[stream_id]
                 callbacks, stream.on_flushed = stream.on_flushed, []
                 for callback in callbacks:
-                    callback()
+                    callback(last_lines)
             case {"closed": stream_id}:
                 os.close(self._streams.pop(stream_id).read_end)
 

@@ -55,12 +55,9 @@ class Slot:
             self.exits.popleft()
             self.exits_dropped += 1
 
-    def mark_drained(self, launch_id: str) -> None:
-        """The output of this launch is in its files."""
-        self.exits = deque(
-            dataclasses.replace(record, drained=True) if record.launch_id == launch_id else record
-            for record in self.exits
-        )
+    def complete_exit(self, record: ExitRecord) -> None:
+        """More is known of an exit; nothing happens if it is not there any more."""
+        self.exits = deque(record if kept.launch_id == record.launch_id else kept for kept in self.exits)
 
     def acknowledge(self, launch_id: str) -> None:
         """Forget the exit of this launch; nothing happens if it is not there (any more)."""

@@ -38,7 +38,7 @@ class Slot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchExited:
-    """The main process of a launch has ended."""
+    """The main process of a launch has ended. Said again once its output is saved, with its last lines."""
 
     instance_id: str
     exit: ProcessExit

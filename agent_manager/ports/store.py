@@ -53,7 +53,7 @@ class Transaction(Protocol):
         ...
 
     def record_exit(self, agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> bool:
-        """Keep an exit; False, and nothing changed, when that launch's exit is kept already."""
+        """Keep an exit; False when that launch's exit is kept already: then only its last lines are taken over."""
         ...
 
     def exits(self, agent_id: str, limit: int) -> Sequence[Exit]:

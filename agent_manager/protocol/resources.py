@@ -10,6 +10,13 @@ from pydantic import Field
 from agent_manager.protocol.messages import Message
 
 
+class LastLinesView(Message):
+    """The last lines of standard output and standard error, at most 2 KiB of each."""
+
+    out: list[str]
+    err: list[str]
+
+
 class ExitView(Message):
     """How a launch ended. One of `code` and `signal` is set where there was a process."""
 
@@ -18,6 +25,7 @@ class ExitView(Message):
     reason: str
     message: str
     at: datetime
+    last_lines: LastLinesView | None = None
 
 
 class InstanceView(Message):

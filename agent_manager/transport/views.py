@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from agent_manager.domain.agents import Package
-from agent_manager.domain.exits import Exit
+from agent_manager.domain.exits import Exit, LastLines
 from agent_manager.domain.instances import Instance
 from agent_manager.ports.processes import LogTail, Usage
 from agent_manager.protocol import resources
@@ -32,7 +32,12 @@ def of_exit(exit_: Exit) -> resources.ExitView:
         reason=exit_.reason.value,
         message=exit_.message,
         at=moment(exit_.at),
+        last_lines=_of_last_lines(exit_.last_lines) if exit_.last_lines is not None else None,
     )
+
+
+def _of_last_lines(last_lines: LastLines) -> resources.LastLinesView:
+    return resources.LastLinesView(out=list(last_lines.out), err=list(last_lines.err))
 
 
 def of_instance(instance: Instance, node_id: str) -> resources.InstanceView:

@@ -34,6 +34,12 @@ async def test_a_crash_loop_backs_off_and_ends_in_error_with_its_reason(node: No
     assert "exited with code 3" in failed["reason"]
     assert "max_restarts=4" in failed["reason"]
     assert failed["last_exit"]["code"] == 3
+
+    async def last_lines() -> object:
+        return (await node.instance("faulty"))["last_exit"]["last_lines"]
+
+    await eventually(last_lines)
+    assert await last_lines() == {"out": ["about to fail"], "err": []}
     assert failed["pid"] is None
     assert (await node.agent("faulty"))["availability"] == "error"
     logs = await node.get("/agents/faulty/logs", tail=10)

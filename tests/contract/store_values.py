@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus
 from agent_manager.domain.events import Event
-from agent_manager.domain.exits import Exit, ExitReason
+from agent_manager.domain.exits import Exit, ExitReason, LastLines
 from agent_manager.domain.instances import Instance, InstanceStatus, Launch, Stopping, StopStep, Target
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.domain.restarts import RestartHistory
@@ -112,7 +112,7 @@ def instance(agent_id: str = "echo", ordinal: int = 0, *, epoch: int = 1) -> Ins
         incarnation=3,
         restarts=2,
         history=RestartHistory(restarted_at=(990.0, 995.0), streak=2),
-        last_exit=exit_("launch-0"),
+        last_exit=replace(exit_("launch-0"), last_lines=LastLines(out=("one",))),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from agent_manager.domain.agents import Agent, PackageStatus
 from agent_manager.domain.errors import AgentManagerError, ConflictError
 from agent_manager.domain.events import Event
+from agent_manager.domain.exits import LastLines
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.ports.store import Store, Transaction
 from tests.contract.store_values import agent, event, exit_, instance, package, stopped
@@ -202,6 +203,19 @@ async def test_the_exit_of_a_launch_is_kept_once(store: Store) -> None:
     await store.write(lambda t: t.record_exit("echo", 0, "node-1", exit_()))
     assert not await store.write(lambda t: t.record_exit("echo", 0, "node-1", again))
     assert list(await store.read(lambda t: t.exits("echo", 10))) == [exit_()]
+
+
+async def test_last_lines_are_added_to_the_exit_they_belong_to(store: Store) -> None:
+    later = replace(
+        exit_(),
+        message="said differently",
+        last_lines=LastLines(out=("one", "two"), err=("\0 \x1b \N{REPLACEMENT CHARACTER}",)),
+    )
+    await store.write(lambda t: t.record_exit("echo", 0, "node-1", exit_()))
+    await store.write(lambda t: t.record_exit("echo", 0, "node-1", exit_("launch-2", at=1.0)))
+    assert not await store.write(lambda t: t.record_exit("echo", 0, "node-1", later))
+    kept = list(await store.read(lambda t: t.exits("echo", 10)))
+    assert kept == [replace(exit_(), last_lines=later.last_lines), exit_("launch-2", at=1.0)]
 
 
 async def test_exits_are_those_of_one_agent_newest_first_and_limited(store: Store) -> None:

@@ -24,6 +24,7 @@ from agent_manager.protocol.resources import (
     FaultView,
     InstanceMetrics,
     InstanceView,
+    LastLinesView,
     LogsResult,
     LogStream,
     MetricsResult,
@@ -139,9 +140,9 @@ def instance(instance_id: str = "echo_0", **changes: Any) -> InstanceView:
     return made.model_copy(update=changes)
 
 
-def crashed(instance_id: str = "echo_0") -> InstanceView:
+def crashed(instance_id: str = "echo_0", last_lines: LastLinesView | None = None) -> InstanceView:
     """An instance that was given up."""
-    ended = ExitView(code=3, reason="crash", message="exited with code 3", at=AT)
+    ended = ExitView(code=3, reason="crash", message="exited with code 3", at=AT, last_lines=last_lines)
     return instance(instance_id, pid=None, status="error", reason="10 restarts in 60 s", restarts=10, last_exit=ended)
 
 

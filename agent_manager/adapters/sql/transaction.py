@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, delete, insert, select
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
 
 from agent_manager.adapters.sql import rows, upserts
 from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
@@ -78,9 +78,16 @@ class SqlTransaction:
         )
 
     def record_exit(self, agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> bool:
-        """Keep an exit; False, and nothing changed, when that launch's exit is kept already."""
+        """Keep an exit; False when that launch's exit is kept already: then only its last lines are taken over."""
         values = rows.exit_values(agent_id, ordinal, node_id, exit_)
-        return self._connection.execute(upserts.insert_once(self._dialect, exits), values).rowcount == 1
+        if self._connection.execute(upserts.insert_once(self._dialect, exits), values).rowcount == 1:
+            return True
+        if exit_.last_lines is not None:
+            this = exits.c.launch_id == exit_.launch_id
+            known = rows.exit_of(self._rows(select(exits).where(this))[0])
+            complete = rows.exit_values(agent_id, ordinal, node_id, replace(known, last_lines=exit_.last_lines))
+            self._connection.execute(update(exits).where(this).values(data=complete["data"]))
+        return False
 
     def exits(self, agent_id: str, limit: int) -> Sequence[Exit]:
         """The newest exits of an agent, newest first."""

@@ -14,7 +14,7 @@ from agent_manager.cli.ctl import terminal
 from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import ExitCode
 from agent_manager.cli.ctl.terminal import status, text
-from agent_manager.protocol.resources import AgentList, AgentView
+from agent_manager.protocol.resources import AgentList, AgentView, ExitView
 
 
 async def list_agents(api: Api, *, as_json: bool) -> ExitCode:
@@ -114,3 +114,10 @@ def _print_instances(agent: AgentView, console: Console) -> None:
             console.print(
                 text(f"{instance.id} last ended {terminal.moment(ended.at)}: {ended.reason} ({ended.message})")
             )
+            for line in _last_lines(ended):
+                console.print(text(f"  {line}", "dim"))
+
+
+def _last_lines(ended: ExitView) -> list[str]:
+    """Of standard error, where a program says why it ends; of standard output where that is silent."""
+    return (ended.last_lines.err or ended.last_lines.out) if ended.last_lines is not None else []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent_manager.protocol import operations
 from agent_manager.protocol.messages import Request
 from agent_manager.protocol.release import release
-from agent_manager.protocol.resources import AgentList, LogsResult, LogStream
+from agent_manager.protocol.resources import AgentList, LastLinesView, LogsResult, LogStream
 from tests.harness.agentctl_program import Agentctl
 from tests.harness.fake_manager import FakeManager, agent, crashed, instance
 from tests.harness.live_api import LiveApi
@@ -66,6 +68,23 @@ async def test_show_tells_of_the_agent_and_its_instances(agentctl: Agentctl, man
     assert ["config", '{"greeting":', '"hello"}'] in run.rows
     assert "10 restarts in 60 s" in run.out
     assert "echo_0 last ended 2026-01-02 03:04:05: crash (exited with code 3)" in run.out
+
+
+@pytest.mark.parametrize(
+    ("last_lines", "shown"),
+    [
+        (None, ""),
+        (LastLinesView(out=[], err=[]), ""),
+        (LastLinesView(out=["one", "two \x1b[2J"], err=[]), "  one\n  two \N{REPLACEMENT CHARACTER}[2J\n"),
+        (LastLinesView(out=["one"], err=["Traceback", "", "  File"]), "  Traceback\n  \n    File\n"),
+    ],
+)
+async def test_show_says_what_an_instance_had_to_say_at_its_end(
+    agentctl: Agentctl, manager: FakeManager, last_lines: LastLinesView | None, shown: str
+) -> None:
+    manager.answer(operations.AGENTS_GET, agent(instances=[crashed(last_lines=last_lines)], availability="error"))
+    run = await agentctl("show", "echo")
+    assert run.out.endswith("(exited with code 3)\n" + shown)
 
 
 async def test_what_others_wrote_is_shown_and_never_interpreted(agentctl: Agentctl, manager: FakeManager) -> None:

@@ -50,7 +50,7 @@ def test_instances_outlive_a_killed_manager_and_the_next_one_is_told_of_them(lau
 
 
 def test_exits_are_told_to_every_manager_until_they_are_acknowledged(launcher: RunningLauncher) -> None:
-    launcher.spawn("a", "l1", "sh", "-c", "exit 4")
+    launcher.spawn("a", "l1", "sh", "-c", "echo no; exit 4")
     exited = launcher.manager.expect("exited")["exit"]
     launcher.manager.expect("drained")
     launcher.manager.expect("empty")
@@ -58,7 +58,7 @@ def test_exits_are_told_to_every_manager_until_they_are_acknowledged(launcher: R
         _replace(launcher)
         (slot,) = launcher.manager.hello["slots"]
         assert slot["state"] == "empty"
-        assert slot["exits"] == [exited | {"drained": True}]
+        assert slot["exits"] == [exited | {"last_lines": {"out": ["no"], "err": []}}]
     launcher.manager.ask("ack", slot="a", launch_id="l1")
     _replace(launcher)
     assert launcher.manager.hello["slots"][0]["exits"] == []

@@ -50,7 +50,9 @@ def test_output_and_errors_may_share_a_file_in_order(launcher: RunningLauncher) 
     log = {"path": str(launcher.directory / "logs" / "both"), "max_bytes": 1000, "files": 2}
     script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done"
     _finish(launcher, "a", "sh", "-c", script, output={"out": log, "err": log})
-    assert launcher.log("both").split("\n") == ["out 1", "err 1", "out 2", "err 2", "out 3", "err 3", ""]
+    lines = ["out 1", "err 1", "out 2", "err 2", "out 3", "err 3"]
+    assert launcher.log("both").splitlines() == lines
+    assert launcher.manager.expect("drained")["exit"]["last_lines"] == {"out": lines}
 
 
 def test_all_output_before_the_exit_is_saved_when_drained(launcher: RunningLauncher) -> None:
@@ -58,6 +60,20 @@ def test_all_output_before_the_exit_is_saved_when_drained(launcher: RunningLaunc
         _finish(launcher, f"s{number}", "sh", "-c", "head -c 50000 /dev/zero; echo end")
         assert launcher.log(f"s{number}.out").endswith("end\n")
         assert len(launcher.log(f"s{number}.out")) == 50004
+
+
+def test_last_lines_are_those_of_each_stream_and_of_one_launch(launcher: RunningLauncher) -> None:
+    _finish(launcher, "a", "sh", "-c", "echo first; seq 9 >&2")
+    launcher.spawn("a", "l2", "sh", "-c", "printf second", expected_launch_id="l1")
+    said = [launcher.manager.expect("drained", launch_id=name)["exit"]["last_lines"] for name in ("l1", "l2")]
+    assert said == [{"out": ["first"], "err": list("123456789")}, {"out": ["second"], "err": []}]
+
+
+def test_last_lines_of_a_flood_are_its_end(launcher: RunningLauncher) -> None:
+    _finish(launcher, "a", "seq", "100000")
+    last_lines = launcher.manager.expect("drained")["exit"]["last_lines"]["out"]
+    assert last_lines == [str(number) for number in range(100001 - len(last_lines), 100001)]
+    assert len("\n".join(last_lines)) < 2048
 
 
 def test_a_flood_is_never_blocked_and_stays_within_its_files(launcher: RunningLauncher) -> None:

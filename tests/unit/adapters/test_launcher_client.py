@@ -15,6 +15,7 @@ import pytest
 from agent_manager.adapters.codec import INSTANCE
 from agent_manager.adapters.launch_recipe import LaunchRecipe
 from agent_manager.adapters.launcher_client import PROTOCOL, LauncherClient
+from agent_manager.domain.exits import LastLines
 from agent_manager.domain.instances import Instance, Launch, Target
 from agent_manager.ports.launcher import (
     LaunchEmptied,
@@ -42,7 +43,7 @@ EXIT = {
     "system_s": 0.2,
     "started_at": 1.0,
     "ended_at": 2.0,
-    "drained": True,
+    "last_lines": None,
 }
 HELLO = {"type": "hello", "protocol": PROTOCOL, "launcher_pid": 42, "run": "r", "slots": []}
 
@@ -112,7 +113,7 @@ async def test_a_new_manager_is_handed_every_slot(peer: Peer) -> None:
     first, second = await peer.client.connect()
     assert peer.client.launcher_pid == 42
     assert (first.instance, first.state, first.pid) == (INSTANCE_0, SlotState.RUNNING, 7)
-    assert [exit_.code for exit_ in first.exits] == [3]
+    assert [(exit_.code, exit_.last_lines) for exit_ in first.exits] == [(3, None)]
     assert (second.instance_id, second.state, second.pid) == ("other_0", SlotState.LAUNCHING, None)
 
 
@@ -158,14 +159,15 @@ async def test_a_ping_is_answered_with_its_number(peer: Peer) -> None:
 async def test_events_arrive_in_order_and_unknown_ones_are_passed_over(peer: Peer) -> None:
     await peer.connected()
     peer.say({"type": "exited", "exit": EXIT})
-    peer.say({"type": "drained", "slot": "echo_0", "launch_id": "launch1"})
+    peer.say({"type": "drained", "exit": {**EXIT, "last_lines": {"out": ["both"]}}})
     peer.say({"type": "of-a-newer-launcher"})
     peer.say({"type": "empty", "slot": "echo_0", "launch_id": "launch1"})
     peer.say({"type": "shutdown", "hurry": True})
-    await eventually(lambda: len(peer.events) == 3)
-    exited, emptied, shutdown = peer.events
+    await eventually(lambda: len(peer.events) == 4)
+    exited, drained, emptied, shutdown = peer.events
     assert isinstance(exited, LaunchExited)
     assert (exited.instance_id, exited.exit.code) == ("echo_0", 3)
+    assert drained == replace(exited, exit=replace(exited.exit, last_lines=LastLines(out=("both",))))
     assert emptied == LaunchEmptied(instance_id="echo_0", launch_id="launch1")
     assert shutdown == ShutdownRequested(hurry=True)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent_manager.adapters.codec import INSTANCE
 from agent_manager.domain import stop_ladder
-from agent_manager.domain.exits import ExitReason
+from agent_manager.domain.exits import ExitReason, LastLines
 from agent_manager.domain.instances import InstanceStatus
 from agent_manager.domain.occurrences import (
     Drained,
@@ -116,6 +116,36 @@ def test_a_crash_is_restarted_at_once_with_the_slot_compared() -> None:
     assert it.instance.restarts == 1
     assert it.instance.last_exit is not None
     assert (it.instance.last_exit.reason, it.instance.last_exit.signal) == (ExitReason.CRASH, 9)
+
+
+@pytest.mark.parametrize("restarted_meanwhile", [False, True])
+def test_last_lines_complete_the_exit_and_decide_nothing(restarted_meanwhile: bool) -> None:
+    it = VirtualInstance().running()
+    fallen = it.launch_id
+    _ = it.gone() if restarted_meanwhile else it.exited()
+    before, last_lines = it.instance, LastLines(err=("no such file",))
+    said_again = Exited(exit=replace(process_exit(fallen), last_lines=last_lines))
+    assert it.instance.last_exit is not None
+    complete = replace(it.instance.last_exit, last_lines=last_lines)
+    assert it.feed(said_again) == [RecordExit(exit=complete)]
+    assert it.instance.last_exit == complete
+    assert replace(it.instance, launch=before.launch, last_exit=before.last_exit) == before
+    if not restarted_meanwhile:
+        it.feed(Emptied(launch_id=fallen))
+        assert it.instance.last_exit == complete
+
+
+def test_last_lines_of_an_earlier_launch_are_recorded_with_it_alone() -> None:
+    it = VirtualInstance().running()
+    fallen = it.launch_id
+    it.gone()
+    it.started()
+    it.gone(code=2)
+    before = it.instance
+    (record,) = it.feed(Exited(exit=replace(process_exit(fallen), last_lines=LastLines(out=("late",)))))
+    assert isinstance(record, RecordExit)
+    assert (record.exit.launch_id, record.exit.last_lines) == (fallen, LastLines(out=("late",)))
+    assert it.instance == before
 
 
 def test_nothing_is_restarted_before_the_tree_is_empty() -> None:

@@ -1,5 +1,7 @@
 """Slots change by compare-and-set only, and keep exits until they are acknowledged."""
 
+from dataclasses import replace
+
 import pytest
 
 from agent_manager.launcher.exits import Exit, ExitRecord
@@ -86,12 +88,13 @@ def test_an_exit_is_acknowledged_once_and_more_often_without_harm() -> None:
     assert [record.launch_id for record in slot.exits] == ["l2"]
 
 
-def test_draining_is_remembered_with_the_exit_it_belongs_to() -> None:
+def test_last_lines_are_kept_with_the_exit_they_belong_to() -> None:
     slot = _empty(SlotTable(), "l1", None)
     slot.record_exit(_exit("l1"))
     slot.record_exit(_exit("l2"))
-    slot.mark_drained("l1")
-    assert [record.drained for record in slot.exits] == [True, False]
+    slot.complete_exit(replace(_exit("l1"), last_lines={"out": ["end"]}))
+    slot.complete_exit(replace(_exit("l3"), last_lines={"out": ["of another"]}))
+    assert [(record.launch_id, record.last_lines) for record in slot.exits] == [("l1", {"out": ["end"]}), ("l2", None)]
 
 
 def test_a_slot_is_released_when_nothing_is_left_to_tell() -> None:

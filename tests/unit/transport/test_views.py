@@ -9,6 +9,7 @@ from agent_manager.domain.availability import Availability
 from agent_manager.ports.processes import LogTail, Usage
 from agent_manager.protocol import resources
 from agent_manager.protocol.messages import Message
+from agent_manager.protocol.resources import LastLinesView
 from agent_manager.services.queries import AgentSnapshot, InstanceMeasurement, NodeIdentity, NodeSnapshot
 from agent_manager.transport import views
 from tests.contract import store_values as values
@@ -35,6 +36,7 @@ def test_an_agent() -> None:
     assert (shown.id, shown.node, shown.pid, shown.status) == ("echo_0", "node-1", 4321, "stopping")
     assert shown.last_exit is not None
     assert (shown.last_exit.signal, shown.last_exit.reason) == (11, "crash")
+    assert shown.last_exit.last_lines == LastLinesView(out=["one"], err=[])
     status = views.of_status(snapshot)
     read_back(status)
     assert status.instances == view.instances
