@@ -47,7 +47,7 @@ class Daemon:
             async with asyncio.TaskGroup() as tasks:
                 manager = build(self._settings, os.environ, tasks)
                 await self._take_over(manager, tasks)
-                desired = tasks.create_task(self._keep_desired_state(manager), name="desired state")
+                desired = tasks.create_task(self._keep_desired_state(manager, tasks), name="desired state")
                 stop_agents = await self._told_to_end()
                 desired.cancel()
                 await self._stop(manager, stop_agents=stop_agents)
@@ -67,12 +67,14 @@ class Daemon:
 
         tasks.create_task(manager.launcher.run(on_event), name="launcher")
         tasks.create_task(manager.eyesight.run(manager.bus.round_trip), name="pulse")
-        tasks.create_task(manager.journal.run(), name="journal")
         tasks.create_task(manager.feed.run(), name="feed")
         tasks.create_task(manager.bus.run(), name="bus")
 
-    async def _keep_desired_state(self, manager: Manager) -> None:
-        """Discovery, then registry, then agents (R21); the launcher hears that the node is up after the first look."""
+    async def _keep_desired_state(self, manager: Manager, outliving: asyncio.TaskGroup) -> None:
+        """Discovery, then registry, then agents (R21); the launcher hears that the node is up after the first look.
+
+        The journal is a task of `outliving`: it is still needed when nothing is desired any more.
+        """
         while True:
             try:
                 await manager.store.open()
@@ -80,6 +82,7 @@ class Daemon:
             except AgentManagerError as error:
                 log.error("store_not_open", extra={"error": error.message})
                 await asyncio.sleep(STORE_RETRY_S)
+        outliving.create_task(manager.journal.run(), name="journal")
         await manager.discovery.look()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(manager.reconciler.run(), name="reconciler")
