@@ -34,23 +34,23 @@ class Daemon:
 
     def __init__(self, settings: ManagerSettings) -> None:
         self._settings = settings
-        self._node_down = asyncio.Event()
-        self._leave = asyncio.Event()
+        self._told_to_end = asyncio.Event()
+        self._node_goes_down = False
 
     async def run(self) -> None:
         """Run until the node goes down, or until SIGTERM: then agents run on and the next manager takes them over.
 
         Raises what makes going on impossible, such as the death of the launcher.
         """
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._leave.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._told_to_end.set)
         try:
             async with asyncio.TaskGroup() as tasks:
                 manager = build(self._settings, os.environ, tasks)
                 await self._take_over(manager, tasks)
                 desired = tasks.create_task(self._keep_desired_state(manager, tasks), name="desired state")
-                stop_agents = await self._told_to_end()
+                await self._told_to_end.wait()
                 desired.cancel()
-                await self._stop(manager, stop_agents=stop_agents)
+                await self._stop(manager, stop_agents=self._node_goes_down)
                 raise _OverError
         except* _OverError:
             log.info("manager_stopped")
@@ -61,7 +61,7 @@ class Daemon:
 
         def on_event(event: LauncherEvent) -> None:
             if isinstance(event, ShutdownRequested):
-                self._node_goes_down(manager, hurry=event.hurry)
+                self._shut_down(manager, hurry=event.hurry)
             else:
                 manager.supervisor.launcher_event(event)
 
@@ -89,18 +89,9 @@ class Daemon:
             tasks.create_task(manager.discovery.run(), name="discovery")
             manager.launcher.ready()
 
-    async def _told_to_end(self) -> bool:
-        """Wait until this run is to end; returns whether the agents are to end with it."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._node_down, self._leave)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        return self._node_down.is_set()
-
-    def _node_goes_down(self, manager: Manager, *, hurry: bool) -> None:
-        self._node_down.set()
+    def _shut_down(self, manager: Manager, *, hurry: bool) -> None:
+        self._node_goes_down = True
+        self._told_to_end.set()
         if hurry:
             manager.supervisor.hurry()
 

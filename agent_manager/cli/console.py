@@ -95,7 +95,10 @@ class Console:
         """Print until SIGTERM, and then what has come so far, whether or not the node ever came up."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._over.set)
         async with asyncio.TaskGroup() as tasks:
-            loops = [tasks.create_task(work) for work in (self._follow(), self._print())]
+            loops = (
+                tasks.create_task(self._follow(), name="follow"),
+                tasks.create_task(self._print(), name="print"),
+            )
             await self._over.wait()
             for loop in loops:
                 loop.cancel()

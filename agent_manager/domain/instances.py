@@ -49,7 +49,8 @@ class Launch:
     """One start of the instance's process. `*_at` are monotonic seconds, `started_wall` is Unix seconds.
 
     `replaces` is the launch id its slot carried before it (None: there was no slot). `pid` is None until the launcher
-    has confirmed the start. `exit` is set from the end of the main process until its tree is empty.
+    has confirmed the start. `ended` is set from the end of the main process until its tree is empty; the exit is the
+    instance's `last_exit`.
     """
 
     launch_id: str
@@ -64,7 +65,7 @@ class Launch:
     heartbeat_at: float | None = None
     heartbeat_wall: float | None = None
     stopping: Stopping | None = None
-    exit: Exit | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +118,7 @@ class Instance:
     @property
     def present_status(self) -> InstanceStatus:
         """The status; `stopping` from the end of the main process until what follows from it is decided."""
-        ended = self.launch is not None and self.launch.exit is not None
+        ended = self.launch is not None and self.launch.ended
         return InstanceStatus.STOPPING if ended else self.status
 
     @property

@@ -62,7 +62,7 @@ def next_rung(instance: Instance, launch: Launch, stopping: Stopping, context: C
 
 def drained(instance: Instance, launch: Launch, context: Context) -> Step:
     """The drain request came to an end."""
-    if launch.exit is not None or launch.stopping is None or launch.stopping.step is not StopStep.DRAIN:
+    if launch.ended or launch.stopping is None or launch.stopping.step is not StopStep.DRAIN:
         return Step(instance=instance)
     return next_rung(instance, launch, launch.stopping, context)
 
@@ -70,7 +70,7 @@ def drained(instance: Instance, launch: Launch, context: Context) -> Step:
 def hurried(instance: Instance, context: Context) -> Step:
     """Straight to the last rung, for what is on the ladder already."""
     launch = instance.launch
-    if launch is None or launch.exit is not None or launch.stopping is None:
+    if launch is None or launch.ended or launch.stopping is None:
         return Step(instance=instance)
     return _stand_on(instance, launch, StopStep.KILL, launch.stopping.cause, launch.stopping.message, context)
 
@@ -81,6 +81,6 @@ def resume(instance: Instance) -> tuple[Action, ...]:
     Whether its predecessor got to carry it out is unknown; every rung may be repeated.
     """
     launch = instance.launch
-    if launch is None or launch.exit is not None or launch.stopping is None:
+    if launch is None or launch.ended or launch.stopping is None:
         return ()
     return rung(launch, launch.stopping.step)

@@ -65,7 +65,7 @@ def wake_at(instance: Instance, observing_since: float | None) -> float | None:
     launch = instance.launch
     if launch is None:
         return instance.start_at
-    if launch.exit is not None:
+    if launch.ended:
         return None
     if launch.stopping is not None:
         return launch.stopping.next_at
@@ -90,7 +90,7 @@ def _aim(instance: Instance, context: Context, *, wanted_before: bool) -> Step:
         if _asked(instance) or not wanted_before:
             return _spawn_anew(instance, context, "start requested")
         return Step(instance=instance)
-    if launch.exit is not None or launch.stopping is not None:
+    if launch.ended or launch.stopping is not None:
         # What was asked for is remembered until this launch is gone.
         return Step(instance=instance)
     if launch.restart_serial < target.restart_serial:
@@ -116,7 +116,7 @@ def _want_down(instance: Instance, context: Context) -> Step:
                 InstanceStatus.STOPPED, instance.target.stop_reason, context.now
             )
         )
-    if launch.exit is not None or launch.stopping is not None:
+    if launch.ended or launch.stopping is not None:
         return Step(instance=instance)
     return stop_ladder.descend(instance, launch, ExitReason.REQUESTED, instance.target.stop_reason, context)
 
@@ -150,6 +150,9 @@ def _started(instance: Instance, launch: Launch, event: Started, context: Contex
         return Step(instance=instance)
     launch = replace(launch, pid=event.pid, started_wall=event.started_at)
     instance = replace(instance, launch=launch)
+    if launch.ended:
+        # It was over before its start was told.
+        return Step(instance=instance)
     if launch.stopping is not None:
         # The stop was asked for before there was a process to signal.
         return Step(instance=instance, actions=stop_ladder.rung(launch, launch.stopping.step))
@@ -167,12 +170,12 @@ def _start_failed(instance: Instance, launch: Launch, event: StartFailed, contex
         at=context.now.wall,
     )
     held = launch.launch_id if event.slot_taken else launch.replaces
-    after = _emptied(replace(instance, held=held), replace(launch, exit=exit_), context)
+    after = _emptied(replace(instance, held=held, last_exit=exit_), replace(launch, ended=True), context)
     return Step(instance=after.instance, actions=(RecordExit(exit=exit_), *after.actions))
 
 
 def _alive(instance: Instance, launch: Launch, event: HeartbeatSeen, context: Context) -> Step:
-    if launch.exit is not None:
+    if launch.ended:
         return Step(instance=instance)
     launch = replace(launch, heartbeat_at=context.now.mono, heartbeat_wall=context.now.wall)
     instance = replace(instance, launch=launch)
@@ -246,7 +249,7 @@ def _exited(instance: Instance, ended: ProcessExit) -> Step:
         exit_ = _as_record(ended, launch)
     record = (RecordExit(exit=exit_),)
     if launch is not None:
-        return Step(instance=replace(instance, launch=replace(launch, exit=exit_), last_exit=exit_), actions=record)
+        return Step(instance=replace(instance, launch=replace(launch, ended=True), last_exit=exit_), actions=record)
     if known is not None:
         return Step(instance=replace(instance, last_exit=exit_), actions=record)
     # An exit of an earlier launch that was never acknowledged: kept, but it decides nothing.
@@ -295,7 +298,8 @@ def _unseen_exit(launch: Launch, context: Context) -> Exit:
 
 
 def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
-    exit_, target = launch.exit or _unseen_exit(launch, context), instance.target
+    target, seen = instance.target, instance.last_exit if launch.ended else None
+    exit_ = seen or _unseen_exit(launch, context)
     instance = replace(instance, launch=None, last_exit=exit_)
     if not target.run:
         return Step(instance=instance.reported(InstanceStatus.STOPPED, exit_.message, context.now))

@@ -44,6 +44,7 @@ class ExitRecord:
     """The exit of a launch. `started_at` in Unix seconds.
 
     `last_lines` is what it had to say at last, by stream (`out`, `err`); None until its output is in the files.
+    `acknowledged` says that it is recorded, but for these.
     """
 
     slot: str
@@ -51,9 +52,11 @@ class ExitRecord:
     started_at: float
     exit: Exit
     last_lines: dict[str, list[str]] | None = None
+    acknowledged: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The `exit` of the protocol."""
         fields = asdict(self)
+        del fields["acknowledged"]
         ended: dict[str, Any] = fields.pop("exit")
         return fields | ended

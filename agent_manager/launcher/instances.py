@@ -192,11 +192,10 @@ class Instances:
         if len(launch.last_lines) < len(launch.streams):
             return
         launch.saving = False
-        complete = replace(record, last_lines=launch.last_lines)
         slot = self._slots.get(launch.slot.name)
         if slot is not None:
-            slot.complete_exit(complete)
-        self._emit({"type": "drained", "exit": complete.to_json()})
+            slot.complete_exit(record.launch_id, launch.last_lines)
+        self._emit({"type": "drained", "exit": replace(record, last_lines=launch.last_lines).to_json()})
         self._forget_if_over(launch)
 
     def _look(self) -> None:

@@ -141,7 +141,9 @@ def _log_file(fields: Fields) -> LogFile:
 
 def _metadata(value: object) -> object:
     try:
-        size = len(json.dumps([[[[[[[[value]]]]]]]]))  # a `hello` nests it a little deeper than a request does
+        size = len(
+            json.dumps([[[[[[[[value]]]]]]]], separators=(",", ":"))
+        )  # a `hello` nests it a little deeper than a request does
     except RecursionError:
         raise Expected("JSON that is nested less deeply") from None
     if size > METADATA_LIMIT_BYTES:

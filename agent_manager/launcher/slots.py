@@ -49,19 +49,31 @@ class Slot:
         return self.pid is not None and self.state in (SlotState.LAUNCHING, SlotState.RUNNING)
 
     def record_exit(self, record: ExitRecord) -> None:
-        """Keep an exit until it is acknowledged, the newest 16 of them."""
-        self.exits.append(record)
+        """Keep an exit until it is acknowledged: the newest 16 of them, and the last lines of the newest alone."""
+        older = (dataclasses.replace(kept, last_lines={}) if kept.last_lines else kept for kept in self.exits)
+        self.exits = deque([*older, record])
         if len(self.exits) > EXITS_KEPT:
             self.exits.popleft()
             self.exits_dropped += 1
 
-    def complete_exit(self, record: ExitRecord) -> None:
-        """More is known of an exit; nothing happens if it is not there any more."""
-        self.exits = deque(record if kept.launch_id == record.launch_id else kept for kept in self.exits)
+    def complete_exit(self, launch_id: str, last_lines: dict[str, list[str]]) -> None:
+        """The last lines of a launch are known; nothing happens if its exit is not there any more."""
+        for number, kept in enumerate(self.exits):
+            if kept.launch_id == launch_id:
+                is_newest = number == len(self.exits) - 1
+                self.exits[number] = dataclasses.replace(kept, last_lines=last_lines if is_newest else {})
 
     def acknowledge(self, launch_id: str) -> None:
-        """Forget the exit of this launch; nothing happens if it is not there (any more)."""
-        self.exits = deque(record for record in self.exits if record.launch_id != launch_id)
+        """Forget the exit of this launch, or remember that only its last lines are still to be told.
+
+        Nothing happens if it is not there (any more).
+        """
+        for kept in list(self.exits):
+            if kept.launch_id == launch_id:
+                if kept.last_lines is None:
+                    self.exits[self.exits.index(kept)] = dataclasses.replace(kept, acknowledged=True)
+                else:
+                    self.exits.remove(kept)
 
     def to_json(self) -> dict[str, Any]:
         """The `slot` of the protocol."""
@@ -123,6 +135,6 @@ class SlotTable:
             return
         if slot.state is not SlotState.EMPTY:
             raise RequestError("conflict", f"slot {name!r}: launch {slot.launch_id!r} is still {slot.state}")
-        if slot.exits:
-            raise RequestError("conflict", f"slot {name!r}: {len(slot.exits)} exits are not acknowledged")
+        if waiting := sum(not kept.acknowledged for kept in slot.exits):
+            raise RequestError("conflict", f"slot {name!r}: {waiting} exits are not acknowledged")
         del self._slots[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt
 
 from agent_manager.protocol.errors import ErrorBody
 
@@ -66,7 +66,7 @@ class StatusReport(Message):
 class MetricsReport(Message):
     """Counters of one launch since its start, published now and then."""
 
-    counters: dict[str, float] = Field(default_factory=dict, max_length=1_000)
+    counters: dict[str, FiniteFloat] = Field(default_factory=dict, max_length=1_000)
     timestamp: AwareDatetime
 
 

@@ -18,7 +18,10 @@ class LastLinesView(Message):
 
 
 class ExitView(Message):
-    """How a launch ended. One of `code` and `signal` is set where there was a process."""
+    """How a launch ended. One of `code` and `signal` is set where there was a process.
+
+    `last_lines` are part of an answer about one agent alone, and as long as the answer does not become too large.
+    """
 
     code: int | None = None
     signal: int | None = None

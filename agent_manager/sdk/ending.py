@@ -49,8 +49,8 @@ class Ending:
     async def unless(self, work: Coroutine[Any, Any, None]) -> bool:
         """Carry `work` out, and give it up when the end is reached first. Whether it was finished."""
         async with asyncio.TaskGroup() as tasks:
-            working = tasks.create_task(work)
-            waiting = tasks.create_task(self.wait())
+            working = tasks.create_task(work, name="work")
+            waiting = tasks.create_task(self.wait(), name="ending")
             await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
             working.cancel()
             waiting.cancel()

@@ -31,7 +31,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """This launch of this instance of this agent. `incarnation` counts the launches of the instance."""
+    """This launch of this instance of this agent. `incarnation` counts its launches since the node came up."""
 
     agent_id: str
     name: str

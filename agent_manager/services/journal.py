@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.events import Event
 from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
@@ -148,7 +148,7 @@ class Journal:
         """Write a batch; returns what of it is to be tried again."""
         try:
             events = await self._store.write(lambda transaction: self._unit(transaction, batch))
-        except AgentManagerError as error:
+        except UnavailableError as error:
             self._delayed(error, batch)
             return batch
         except Exception:
@@ -165,7 +165,7 @@ class Journal:
                 continue
             try:
                 events = await self._store.write(partial(self._unit, batch=part))
-            except AgentManagerError as error:
+            except UnavailableError as error:
                 self._delayed(error, batch)
                 left.absorb(part)
             except Exception:
@@ -175,7 +175,7 @@ class Journal:
                 self._written(part, events)
         return left
 
-    def _delayed(self, error: AgentManagerError, batch: _Batch) -> None:
+    def _delayed(self, error: UnavailableError, batch: _Batch) -> None:
         """A store that stays away for one reason is one fact: it is said once."""
         if self._delayed_by != error.message:
             self._delayed_by = error.message

@@ -127,6 +127,8 @@ class Supervisor:
         self._carry_out(instance, adoption.again(slot, instance))
         for occurrence in adoption.missed(slot, instance):
             self._apply(slot.instance_id, occurrence)
+        # What the predecessor still had to write died with it.
+        self._journal.noted(self._instances[slot.instance_id])
         self._arm(slot.instance_id)
 
     def _clear(self, slot: Slot) -> None:

@@ -17,6 +17,8 @@ T = TypeVar("T", bound=Message)
 
 MAX_PAGE_BYTES = 2_000_000
 """A page is cut short above this; half of the smallest `max_payload` the product is run with."""
+MAX_LAST_LINES_BYTES = 1_000_000
+"""Room for the last lines of exits in one answer about one agent; answers about several have none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +63,7 @@ class Handlers:
         return resources.AgentList(items=kept, next_page_token=token)
 
     async def _agent(self, call: Call) -> Message:
-        return views.of_agent(await self._queries.agent(call.agent_id))
+        return views.of_agent(await self._queries.agent(call.agent_id), last_lines_bytes=MAX_LAST_LINES_BYTES)
 
     async def _status(self, call: Call) -> Message:
         return views.of_status(await self._queries.agent(call.agent_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from agent_manager.domain.agents import Package
-from agent_manager.domain.exits import Exit, LastLines
+from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
 from agent_manager.ports.processes import LogTail, Usage
 from agent_manager.protocol import resources
@@ -24,45 +24,56 @@ def _moment(unix_s: float | None) -> datetime | None:
     return moment(unix_s) if unix_s is not None else None
 
 
-def of_exit(exit_: Exit) -> resources.ExitView:
-    """An exit."""
+def of_exit(exit_: Exit, last_lines: resources.LastLinesView | None = None) -> resources.ExitView:
+    """An exit, with its last lines where they are given."""
     return resources.ExitView(
         code=exit_.code,
         signal=exit_.signal,
         reason=exit_.reason.value,
         message=exit_.message,
         at=moment(exit_.at),
-        last_lines=_of_last_lines(exit_.last_lines) if exit_.last_lines is not None else None,
+        last_lines=last_lines,
     )
 
 
-def _of_last_lines(last_lines: LastLines) -> resources.LastLinesView:
-    return resources.LastLinesView(out=list(last_lines.out), err=list(last_lines.err))
-
-
-def of_instance(instance: Instance, node_id: str) -> resources.InstanceView:
-    """An instance."""
+def of_instance(
+    instance: Instance, node_id: str, last_lines: resources.LastLinesView | None = None
+) -> resources.InstanceView:
+    """An instance, its last exit with the last lines that are given."""
     launch = instance.launch
     return resources.InstanceView(
         id=instance.id,
         node=node_id,
-        pid=launch.pid if launch is not None and launch.exit is None else None,
+        pid=launch.pid if launch is not None and not launch.ended else None,
         status=instance.present_status.value,
         reason=instance.reason,
         incarnation=instance.incarnation,
         restarts=instance.restarts,
         started_at=_moment(launch.started_wall if launch is not None else None),
         last_heartbeat=_moment(launch.heartbeat_wall if launch is not None else None),
-        last_exit=of_exit(instance.last_exit) if instance.last_exit is not None else None,
+        last_exit=of_exit(instance.last_exit, last_lines) if instance.last_exit is not None else None,
     )
 
 
-def _instances(snapshot: AgentSnapshot) -> list[resources.InstanceView]:
-    return [of_instance(instance, snapshot.agent.node_id) for instance in snapshot.instances]
+def _instances(snapshot: AgentSnapshot, room_bytes: int = 0) -> list[resources.InstanceView]:
+    shown = []
+    for instance in snapshot.instances:
+        last_lines = _last_lines(instance)
+        room_bytes -= len(last_lines.model_dump_json().encode()) if last_lines is not None else 0
+        shown.append(of_instance(instance, snapshot.agent.node_id, last_lines if room_bytes >= 0 else None))
+    return shown
 
 
-def of_agent(snapshot: AgentSnapshot) -> resources.AgentView:
-    """An agent with its instances."""
+def _last_lines(instance: Instance) -> resources.LastLinesView | None:
+    if instance.last_exit is None or instance.last_exit.last_lines is None:
+        return None
+    return resources.LastLinesView(
+        out=list(instance.last_exit.last_lines.out), err=list(instance.last_exit.last_lines.err)
+    )
+
+
+def of_agent(snapshot: AgentSnapshot, *, last_lines_bytes: int = 0) -> resources.AgentView:
+    """An agent with its instances, and of these the last lines of their exits as long as there is room."""
     agent = snapshot.agent
     spec = agent.spec
     return resources.AgentView(
@@ -90,7 +101,7 @@ def of_agent(snapshot: AgentSnapshot) -> resources.AgentView:
         config=dict(agent.config),
         created_at=moment(agent.created_at),
         updated_at=moment(agent.updated_at),
-        instances=_instances(snapshot),
+        instances=_instances(snapshot, last_lines_bytes),
     )
 
 

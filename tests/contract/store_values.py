@@ -96,7 +96,7 @@ def instance(agent_id: str = "echo", ordinal: int = 0, *, epoch: int = 1) -> Ins
         heartbeat_at=1010.0,
         heartbeat_wall=1_700_000_060.0,
         stopping=Stopping(cause=ExitReason.REQUESTED, message="stop requested", step=StopStep.DRAIN, next_at=1020.0),
-        exit=exit_(),
+        ended=True,
     )
     return Instance(
         agent_id=agent_id,

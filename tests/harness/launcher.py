@@ -150,6 +150,17 @@ class RunningLauncher:
         state: dict[str, Any] = json.loads(path.read_text())
         return state
 
+    @property
+    def pump(self) -> psutil.Process:
+        """The log pump, once it runs its program."""
+
+        def running() -> list[psutil.Process]:
+            children = psutil.Process(self.process.pid).children()
+            return [child for child in children if "agent_manager.launcher.log_pump" in child.cmdline()]
+
+        process: psutil.Process = wait_until(running)[0]
+        return process
+
     def log(self, name: str) -> str:
         """What a log file holds; empty while it does not exist."""
         path = self.directory / "logs" / name

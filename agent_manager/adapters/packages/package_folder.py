@@ -19,7 +19,7 @@ from agent_manager.ports.packages import FoundPackage
 
 MAX_SPEC_BYTES = 100_000
 """Size of a spec as JSON above which it could not be started: the launcher's metadata carries it twice in 256 KiB, and
-Linux takes no environment variable (`AGENT_CONFIG`) of 128 KiB. The rest is room for spaces between values."""
+Linux takes no environment variable (`AGENT_CONFIG`) of 128 KiB. The rest is room for the last lines of an exit."""
 
 
 def found_package(folder: Path, reading: Reading) -> FoundPackage:

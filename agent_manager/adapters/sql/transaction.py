@@ -84,9 +84,9 @@ class SqlTransaction:
             return True
         if exit_.last_lines is not None:
             this = exits.c.launch_id == exit_.launch_id
-            known = rows.exit_of(self._rows(select(exits).where(this))[0])
-            complete = rows.exit_values(agent_id, ordinal, node_id, replace(known, last_lines=exit_.last_lines))
-            self._connection.execute(update(exits).where(this).values(data=complete["data"]))
+            (kept,) = self._rows(select(exits.c.data).where(this))
+            complete = {**kept["data"], "last_lines": values["data"]["last_lines"]}
+            self._connection.execute(update(exits).where(this).values(data=complete))
         return False
 
     def exits(self, agent_id: str, limit: int) -> Sequence[Exit]:

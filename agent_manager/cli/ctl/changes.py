@@ -39,7 +39,9 @@ async def change_agents(api: Api, agent_ids: Sequence[str], change: Change, *, a
     """
     exit_code = ExitCode.OK
     async with asyncio.TaskGroup() as group:
-        changes = [group.create_task(_change(api, agent_id, change)) for agent_id in dict.fromkeys(agent_ids)]
+        changes = [
+            group.create_task(_change(api, agent_id, change), name=agent_id) for agent_id in dict.fromkeys(agent_ids)
+        ]
         for done in changes:
             outcome = await done
             _print(outcome, as_json=as_json)

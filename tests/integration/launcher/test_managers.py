@@ -64,6 +64,25 @@ def test_exits_are_told_to_every_manager_until_they_are_acknowledged(launcher: R
     assert launcher.manager.hello["slots"][0]["exits"] == []
 
 
+def test_last_lines_that_no_manager_heard_are_told_to_the_next(launcher: RunningLauncher) -> None:
+    pump = launcher.pump
+    pump.suspend()
+    launcher.spawn("a", "l1", "sh", "-c", "echo why >&2; exit 3")
+    launcher.manager.expect("exited")
+    launcher.manager.ask("ack", slot="a", launch_id="l1")
+    manager = _manager_process(launcher)
+    manager.suspend()
+    pump.resume()
+    wait_until(lambda: "why" in launcher.log("a.err"))
+    _replace(launcher, lambda _manager: manager.kill())
+    (slot,) = launcher.manager.hello["slots"]
+    told = slot["exits"][0]["last_lines"] or launcher.manager.expect("drained")["exit"]["last_lines"]
+    assert told == {"out": [], "err": ["why"]}
+    launcher.manager.ask("ack", slot="a", launch_id="l1")
+    _replace(launcher)
+    assert launcher.manager.hello["slots"][0]["exits"] == []
+
+
 def test_an_exit_without_a_manager_is_told_to_the_next(launcher: RunningLauncher) -> None:
     manager = _manager_process(launcher)
     instance = launcher.spawn("a", "l1", "sleep", "1000")

@@ -18,17 +18,6 @@ def launcher(tmp_path: Path) -> Iterator[RunningLauncher]:
         yield launcher
 
 
-def _pump(launcher: RunningLauncher) -> psutil.Process:
-    """The pump, once it runs its program."""
-
-    def running() -> list[psutil.Process]:
-        children = psutil.Process(launcher.process.pid).children()
-        return [child for child in children if "agent_manager.launcher.log_pump" in child.cmdline()]
-
-    process: psutil.Process = wait_until(running)[0]
-    return process
-
-
 def _has_written(launcher: RunningLauncher, text: str, log: str = "a.out") -> bool:
     return text in launcher.log(log)
 
@@ -97,7 +86,7 @@ def test_output_goes_on_when_the_pump_is_killed(launcher: RunningLauncher) -> No
     launcher.spawn("a", "l1", *NODE_PYTHON, "-c", program)
     for seen in ("\n5\n", "\n40\n"):
         wait_until(partial(_has_written, launcher, seen))
-        _pump(launcher).kill()
+        launcher.pump.kill()
     launcher.manager.expect("drained")
     assert launcher.log("a.out").endswith("\n98\n99\n")
     assert len(launcher.log("a.out").split()) >= 98  # a pump dies with one read at most
@@ -105,11 +94,11 @@ def test_output_goes_on_when_the_pump_is_killed(launcher: RunningLauncher) -> No
 
 
 def test_drained_waits_for_the_next_pump(launcher: RunningLauncher) -> None:
-    _pump(launcher).suspend()
+    launcher.pump.suspend()
     launcher.spawn("a", "l1", "echo", "hello")
     launcher.manager.expect("empty")
     assert launcher.manager.of_type("drained") == []
-    _pump(launcher).kill()
+    launcher.pump.kill()
     launcher.manager.expect("drained")
     assert launcher.log("a.out") == "hello\n"
 
@@ -117,7 +106,7 @@ def test_drained_waits_for_the_next_pump(launcher: RunningLauncher) -> None:
 @pytest.mark.parametrize("path", ["/proc/no/such.log", "/dev/null/a.log", "/" + "x" * 300, "/tmp"])
 def test_a_bad_path_costs_its_output_only(launcher: RunningLauncher, path: str) -> None:
     log = {"path": path, "max_bytes": 1000, "files": 2}
-    pump = _pump(launcher)
+    pump = launcher.pump
     _finish(launcher, "bad", "head", "-c", "1000000", "/dev/zero", output={"out": log, "err": log})
     launcher.manager.expect("empty", slot="bad")
     launcher.spawn("good", "l2", "echo", "hello")
@@ -164,7 +153,7 @@ def test_launches_beyond_the_limit_of_descriptors_are_refused_and_the_others_go_
 
 def test_pipes_are_closed_when_their_launch_is_over(launcher: RunningLauncher) -> None:
     _finish(launcher, "first", "true")
-    processes = [psutil.Process(launcher.process.pid), _pump(launcher)]
+    processes = [psutil.Process(launcher.process.pid), launcher.pump]
     before = [process.num_fds() for process in processes]
     for number in range(20):
         launcher.spawn(f"s{number}", f"s{number}", "true")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,17 @@ class BecameTheLauncherError(Exception):
 
 
 @pytest.fixture
-def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UpOptions:
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[UpOptions]:
+    """Ports that are free. While the launcher takes over, signals are held back."""
+
     def execv(program: str, argv: list[str]) -> None:
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
         raise BecameTheLauncherError(*argv)
 
     monkeypatch.setattr(os, "execv", execv)
     (tmp_path / "packages").mkdir()
-    return UpOptions(
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield UpOptions(
         data_dir=tmp_path / "data",
         packages_dir=tmp_path / "packages",
         host="127.0.0.1",
@@ -36,6 +42,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UpOptions:
         nats_port=0,
         log_level="INFO",
     )
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == unblocked
 
 
 def table(options: UpOptions) -> dict[str, Any]:

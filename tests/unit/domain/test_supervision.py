@@ -148,6 +148,15 @@ def test_last_lines_of_an_earlier_launch_are_recorded_with_it_alone() -> None:
     assert it.instance == before
 
 
+def test_a_start_that_is_told_after_the_end_does_not_make_it_run() -> None:
+    it = VirtualInstance(spec=replace(SPEC, readiness=Readiness(mode=ReadinessMode.IMMEDIATE), heartbeat=None))
+    it.target(run=True)
+    it.exited()
+    assert it.started(pid=7) == []
+    assert it.instance.launch is not None
+    assert (it.status, it.instance.present_status, it.instance.launch.pid) == ("starting", "stopping", 7)
+
+
 def test_nothing_is_restarted_before_the_tree_is_empty() -> None:
     it = VirtualInstance().running()
     assert [type(action) for action in it.exited()] == [RecordExit]
@@ -458,7 +467,7 @@ def _happen(it: VirtualInstance, what: str) -> None:
             it.wait(7.0)
     if launch is None:
         return
-    alive = launch.pid is not None and launch.exit is None
+    alive = launch.pid is not None and not launch.ended
     match what:
         case "started" if launch.pid is None:
             it.started()
@@ -470,7 +479,7 @@ def _happen(it: VirtualInstance, what: str) -> None:
             it.drained()
         case "exited" if alive:
             it.exited()
-        case "empty" if launch.exit is not None:
+        case "empty" if launch.ended:
             it.feed(Emptied(launch_id=launch.launch_id))
 
 
@@ -485,7 +494,7 @@ def test_whatever_happens_there_is_one_process_at_most_and_a_way_on(story: list[
         _happen(it, what)
         for action in it.actions:
             if isinstance(action, Spawn):
-                assert before is None or before.exit is not None or what == "start_failed"
+                assert before is None or before.ended or what == "start_failed"
         live = {it.launch_id} if it.instance.launch is not None else set()
         assert len(live) <= 1
         assert (it.instance.launch is not None) == (it.status in {"starting", "running", "inactive", "stopping"})
@@ -499,7 +508,7 @@ def test_whatever_happens_there_is_one_process_at_most_and_a_way_on(story: list[
         if it.instance.launch.pid is None:
             it.started()
         it.wait(20.0)
-        if it.instance.launch.exit is None:
+        if not it.instance.launch.ended:
             it.exited(code=None, signal=9)
         it.feed(Emptied(launch_id=it.launch_id))
     assert it.instance.status is InstanceStatus.STOPPED

@@ -1,7 +1,5 @@
 """Slots change by compare-and-set only, and keep exits until they are acknowledged."""
 
-from dataclasses import replace
-
 import pytest
 
 from agent_manager.launcher.exits import Exit, ExitRecord
@@ -83,6 +81,7 @@ def test_an_exit_is_acknowledged_once_and_more_often_without_harm() -> None:
     slot = _empty(SlotTable(), "l1", None)
     slot.record_exit(_exit("l1"))
     slot.record_exit(_exit("l2"))
+    slot.complete_exit("l1", {})
     for _ in range(2):
         slot.acknowledge("l1")
     assert [record.launch_id for record in slot.exits] == ["l2"]
@@ -92,9 +91,32 @@ def test_last_lines_are_kept_with_the_exit_they_belong_to() -> None:
     slot = _empty(SlotTable(), "l1", None)
     slot.record_exit(_exit("l1"))
     slot.record_exit(_exit("l2"))
-    slot.complete_exit(replace(_exit("l1"), last_lines={"out": ["end"]}))
-    slot.complete_exit(replace(_exit("l3"), last_lines={"out": ["of another"]}))
-    assert [(record.launch_id, record.last_lines) for record in slot.exits] == [("l1", {"out": ["end"]}), ("l2", None)]
+    slot.complete_exit("l2", {"out": ["end"]})
+    slot.complete_exit("l3", {"out": ["of another"]})
+    assert [(record.launch_id, record.last_lines) for record in slot.exits] == [("l1", None), ("l2", {"out": ["end"]})]
+
+
+def test_only_the_newest_exit_keeps_its_last_lines() -> None:
+    slot = _empty(SlotTable(), "l1", None)
+    slot.record_exit(_exit("l1"))
+    slot.complete_exit("l1", {"out": ["end"]})
+    slot.record_exit(_exit("l2"))
+    slot.record_exit(_exit("l3"))
+    slot.complete_exit("l2", {"out": ["late"]})
+    assert [(record.launch_id, record.last_lines) for record in slot.exits] == [("l1", {}), ("l2", {}), ("l3", None)]
+
+
+def test_an_exit_acknowledged_before_its_last_lines_is_kept_for_these_and_hinders_no_release() -> None:
+    table = SlotTable()
+    slot = _empty(table, "l1", None)
+    slot.record_exit(_exit("l1"))
+    slot.acknowledge("l1")
+    slot.complete_exit("l1", {"err": ["why"]})
+    assert [record.to_json()["last_lines"] for record in slot.exits] == [{"err": ["why"]}]
+    table.release("a_0")
+    assert list(table) == []
+    slot.acknowledge("l1")
+    assert list(slot.exits) == []
 
 
 def test_a_slot_is_released_when_nothing_is_left_to_tell() -> None:

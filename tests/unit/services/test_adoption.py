@@ -10,7 +10,7 @@ from agent_manager.domain.exits import ProcessExit
 from agent_manager.domain.instances import Instance, InstanceStatus
 from agent_manager.ports.launcher import Slot, SlotState
 from agent_manager.services.supervisor import Supervisor
-from tests.harness.domain import VirtualInstance, process_exit
+from tests.harness.domain import VirtualInstance, agent, process_exit
 from tests.harness.waiting import eventually
 from tests.unit.services.bench import Bench
 
@@ -59,6 +59,21 @@ async def test_a_running_instance_is_supervised_on_and_keeps_its_credentials(ben
     bench.heartbeat(load=0.5)
     assert bench.supervisor.heartbeats["echo_0"].load == 0.5
     assert bench.launcher.expected == []
+
+
+async def test_what_the_predecessor_had_still_to_write_is_written(bench: Bench) -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    await bench.save(agent())
+    await bench.store.write(lambda transaction: transaction.observe(it.instance, "node-1"))
+    it.started()
+    it.heartbeat()
+    adopt(bench, slot(left_behind(it), SlotState.RUNNING))
+    bench.tasks.create_task(bench.journal.run())
+    await bench.journal.flushed()
+    (stored,) = await bench.store.read(lambda transaction: transaction.instances())
+    assert stored == bench.instance()
+    assert stored.status == "running"
 
 
 async def test_a_process_that_was_started_while_nobody_listened_is_known_afterwards(bench: Bench) -> None:

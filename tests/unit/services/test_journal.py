@@ -8,6 +8,7 @@ import pytest
 
 from agent_manager.domain.exits import Exit, ExitReason
 from agent_manager.domain.instances import Instance, InstanceStatus, Target
+from agent_manager.ports.store import Transaction
 from agent_manager.services import journal as journal_module
 from tests.harness.domain import SPEC, agent
 from tests.harness.waiting import eventually
@@ -156,6 +157,20 @@ async def test_what_cannot_be_written_is_dropped_alone_and_its_exit_does_not_com
     assert said.exc_info is not None
     (stored,) = await bench.store.read(lambda transaction: transaction.instances())
     assert stored.reason == "ready"
+
+
+async def test_a_row_that_cannot_be_read_does_not_hold_up_the_rest(bench: Bench) -> None:
+    def write_what_a_newer_version_writes(transaction: Transaction) -> None:
+        transaction.save_agent(replace(agent(), lifecycle="of a newer version"))  # type: ignore[arg-type]
+
+    await bench.store.write(write_what_a_newer_version_writes)
+    bench.journal.noted(replace(instance(), ordinal=agent().replicas))
+    bench.journal.changed(instance(reason="one"))
+    bench.journal.exited(instance(), exit_("launch1"))
+    bench.tasks.create_task(bench.journal.run())
+    await bench.journal.flushed()
+    assert [message for _, message in await written(bench)] == ["one", "exited with code 1"]
+    assert bench.launcher.acknowledged == ["launch1"]
 
 
 async def test_a_store_that_goes_away_while_things_are_written_one_by_one_gets_the_rest_later(

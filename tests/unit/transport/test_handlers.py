@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from agent_manager.domain.exits import LastLines
+from agent_manager.ports.launcher import Slot, SlotState
 from agent_manager.protocol import operations, resources
+from agent_manager.protocol.messages import Message
 from agent_manager.protocol.operations import OPERATIONS, Operation, PageParams
 from agent_manager.transport import handlers as handlers_module
 from agent_manager.transport.handlers import Call, Handlers
+from tests.contract import store_values as values
 from tests.harness.domain import SPEC, agent
 from tests.unit.services.bench import Bench
 from tests.unit.services.bench import bench as made
@@ -72,3 +76,34 @@ async def test_the_size_of_a_page_is_that_of_its_bytes(bench: Bench, monkeypatch
     monkeypatch.setattr(handlers_module, "MAX_PAGE_BYTES", 6_000)
     await bench.save(*(agent(name, spec=replace(SPEC, description="\N{SNOWMAN}" * 1_000)) for name in "ab"))
     assert await listed(bench, page_size=2) == [["a"], ["b"]]
+
+
+async def test_one_agent_that_ended_a_thousand_times_at_once_hides_nothing(bench: Bench) -> None:
+    said = LastLines(out=("\0" * 2_048,), err=("\x1b[31mred",) * 200)
+    many = values.agent("many", replicas=1_000)
+    await bench.save(values.agent("first"), many, values.agent("zero"))
+    for number in range(many.replicas):
+        ended = replace(values.exit_(), last_lines=said)
+        bench.supervisor.adopt(
+            (
+                Slot(
+                    instance_id=f"many_{number}",
+                    launch_id="launch-1",
+                    state=SlotState.EMPTY,
+                    pid=None,
+                    started_at=None,
+                    instance=replace(values.instance("many", number), launch=None, last_exit=ended),
+                    exits=(),
+                ),
+            )
+        )
+    assert await listed(bench, page_size=2) == [["first", "many"], ["zero"]]
+    one = await called(bench, operations.AGENTS_GET, "many")
+    assert isinstance(one, resources.AgentView)
+    told = [shown.last_exit.last_lines for shown in one.instances if shown.last_exit is not None]
+    assert len(told) == 1_000
+    assert told[0] == resources.LastLinesView(out=list(said.out), err=list(said.err))
+    for operation in (operations.AGENTS_GET, operations.AGENTS_STATUS, operations.AGENTS_STOP):
+        result = await called(bench, operation, "many")
+        assert isinstance(result, Message)
+        assert len(result.model_dump_json().encode()) < 2 * handlers_module.MAX_PAGE_BYTES

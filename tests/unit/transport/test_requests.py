@@ -133,3 +133,10 @@ def test_a_query_subject_takes_no_command() -> None:
     with pytest.raises(InvalidRequestError, match=r"changes state; send it to agent.manager.command"):
         requests.operation_of(envelope("stop"), queries_only=True)
     assert requests.operation_of(envelope("status"), queries_only=True) is operations.AGENTS_STATUS
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_counter_that_is_no_number_is_refused(number: str) -> None:
+    body = f'{{"counters": {{"done": {number}}}, "timestamp": "2030-01-01T00:00:00Z"}}'
+    with pytest.raises(InvalidRequestError, match=r"counters\.done"):
+        requests.decode(MetricsReport, body.encode())

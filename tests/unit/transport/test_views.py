@@ -24,7 +24,7 @@ def read_back(view: Message) -> Message:
 def test_an_agent() -> None:
     launch = values.instance().launch
     assert launch is not None
-    instance = replace(values.instance(), launch=replace(launch, exit=None))
+    instance = replace(values.instance(), launch=replace(launch, ended=False))
     snapshot = AgentSnapshot(agent=values.agent(), instances=(instance,), availability=Availability.DRAINING)
     view = views.of_agent(snapshot)
     read_back(view)
@@ -36,7 +36,10 @@ def test_an_agent() -> None:
     assert (shown.id, shown.node, shown.pid, shown.status) == ("echo_0", "node-1", 4321, "stopping")
     assert shown.last_exit is not None
     assert (shown.last_exit.signal, shown.last_exit.reason) == (11, "crash")
-    assert shown.last_exit.last_lines == LastLinesView(out=["one"], err=[])
+    assert shown.last_exit.last_lines is None
+    (told,) = views.of_agent(snapshot, last_lines_bytes=1_000).instances
+    assert told.last_exit is not None
+    assert told.last_exit.last_lines == LastLinesView(out=["one"], err=[])
     status = views.of_status(snapshot)
     read_back(status)
     assert status.instances == view.instances
@@ -83,3 +86,17 @@ def test_a_node() -> None:
     view = views.of_node(NodeSnapshot(identity=identity, host={"cpus": 2}, agents=1, instances={"running": 3}))
     read_back(view)
     assert (view.id, view.agents, view.instances, view.host) == ("node-1", 1, {"running": 3}, {"cpus": 2})
+
+
+def test_last_lines_are_shown_as_long_as_there_is_room() -> None:
+    instances = [values.instance(ordinal=number) for number in range(3)]
+    snapshot = AgentSnapshot(agent=values.agent(), instances=tuple(instances), availability=Availability.ERROR)
+    room = 2 * len(LastLinesView(out=["one"], err=[]).model_dump_json())
+    for view, told in (
+        (views.of_agent(snapshot, last_lines_bytes=room), 2),
+        (views.of_agent(snapshot, last_lines_bytes=room - 1), 1),
+        (views.of_agent(snapshot), 0),
+        (views.of_status(snapshot), 0),
+    ):
+        exits = [shown.last_exit for shown in view.instances if shown.last_exit is not None]
+        assert [ended.last_lines is not None for ended in exits] == [True] * told + [False] * (3 - told)
