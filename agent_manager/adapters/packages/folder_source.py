@@ -11,6 +11,7 @@ from agent_manager.adapters.packages.folder_watch import FolderWatch
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME, Reading, Signature, read_manifest, signature_of
 from agent_manager.adapters.packages.manifest_paths import looked_at
 from agent_manager.adapters.packages.package_folder import found_package, misnamed_package
+from agent_manager.adapters.packages.problems import printable
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.ports.packages import FoundPackage
 
@@ -102,8 +103,9 @@ class FolderPackageSource:
 
 
 def _watchable(folder: Path) -> tuple[Path, ...]:
-    """The folder, if it can be watched: one that may not be read would cost all others their watch."""
-    return (folder,) if os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK) else ()
+    """The folder, if it can be watched: one that is not readable, or not UTF-8, would cost all others their watch."""
+    readable = os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
+    return (folder,) if readable and printable(str(folder)) == str(folder) else ()
 
 
 def _misnamed(folder: Path) -> list[str]:

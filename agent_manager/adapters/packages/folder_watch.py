@@ -89,14 +89,17 @@ class FolderWatch:
                         or _lost(batch, directories)
                     ):
                         return
-        except FileNotFoundError:
-            # One of them went away before it could be watched; a scan finds out which are left.
-            yield True
-            await asyncio.sleep(LOOK_S)
         except (OSError, RuntimeError) as error:
-            self._complain(error)
-            await asyncio.sleep(self._interval_s)
-            yield True
+            stood = not changed
+            if stood or isinstance(error, FileNotFoundError):
+                # Something whose name is not UTF-8 has changed, which ends a watch; or a folder went away before it
+                # could be watched, and a scan finds out which are left.
+                yield True
+                await asyncio.sleep(LOOK_S)
+            else:
+                self._complain(error)
+                await asyncio.sleep(self._interval_s)
+                yield True
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:
@@ -105,7 +108,18 @@ class FolderWatch:
         self._complained = True
 
 
-def _batches(directories: frozenset[Path]) -> AsyncGenerator[set[FileChange]]:
+async def _batches(directories: frozenset[Path]) -> AsyncGenerator[set[FileChange]]:
+    """Raises OSError, and RuntimeError for what watchfiles finds wrong by itself."""
+    try:
+        async with aclosing(_watch(directories)) as batches:
+            async for batch in batches:
+                yield batch
+    except ExceptionGroup as group:
+        # An implementation detail of watchfiles: there is one task in the group.
+        raise group.exceptions[0] from group
+
+
+def _watch(directories: frozenset[Path]) -> AsyncGenerator[set[FileChange]]:
     # Everything is passed on, also what does not matter: a filter here would swallow the timeouts of a busy folder.
     return awatch(
         *sorted(directories),

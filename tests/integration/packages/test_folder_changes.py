@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -95,6 +96,22 @@ async def test_a_package_is_dropped_in_broken_mended_and_removed(tmp_path: Path)
 
         write_package(tmp_path, "guest", "version: 3.0.0\nentrypoint: main.py\n")
         await eventually(lambda: seen.version("guest") == "3.0.0")
+
+
+async def test_a_folder_whose_name_is_not_utf_8_is_told_and_hides_no_other(tmp_path: Path) -> None:
+    async with discovery(tmp_path) as seen:
+        await seen.quiet()
+        odd = write_package(tmp_path, os.fsdecode(b"caf\xe9"))
+        write_package(tmp_path, "first")
+        await eventually(lambda: seen.names() == ["caf\\udce9", "first"])
+        assert seen.version("caf\\udce9") is None
+        (odd / os.fsdecode(b"\xe9")).mkdir()
+        write_package(tmp_path, "second")
+        await eventually(lambda: seen.names() == ["caf\\udce9", "first", "second"])
+        (tmp_path / "first" / "agent.yaml").write_text("version: 2.0.0\nentrypoint: main.py\n", encoding="utf-8")
+        await eventually(lambda: seen.version("first") == "2.0.0")
+        shutil.rmtree(odd)
+        await eventually(lambda: seen.names() == ["first", "second"])
 
 
 async def test_a_package_replaced_by_renaming_another_into_its_place_is_followed(tmp_path: Path) -> None:
