@@ -20,6 +20,7 @@ from agent_manager.launcher.tcp_probe import TcpProbe
 
 _LOG_MAX_BYTES = 10 * 1024 * 1024
 _LOG_FILES = 5
+_LAST_WORDS_S = 2.0
 
 Callback = Callable[[], None]
 
@@ -85,7 +86,7 @@ class ServiceRunner:
             self._controller.shut_down(hurry=False)
         else:
             self._children.signal(self.pid, self.service.stop_signal)
-        self._kill_timer = self._loop.call_later(self.service.stop_timeout_s, self.kill)
+        self._kill_after(self.service.stop_timeout_s)
 
     def kill(self) -> None:
         """Kill it, if it runs."""
@@ -139,9 +140,16 @@ class ServiceRunner:
             on_ready()
 
     def _on_connection_failed(self, reason: str | None) -> None:
-        if reason is not None:
-            warn(f"service {self.service.name}: {reason}: killed")
+        if reason is None:
+            # A manager that dies of an error of its own closes the connection before it says what went wrong.
+            self._kill_after(_LAST_WORDS_S)
+            return
+        warn(f"service {self.service.name}: {reason}: killed")
         self.kill()
+
+    def _kill_after(self, seconds: float) -> None:
+        if self._kill_timer is None or self._kill_timer.cancelled:
+            self._kill_timer = self._loop.call_later(seconds, self.kill)
 
     def _on_exit(self, ended: Exit) -> None:
         self._end(f"ended with {ended}" if self._failure is None else f"could not be started: {self._failure}")

@@ -141,6 +141,27 @@ def test_a_manager_that_never_answers_a_ping_is_replaced(tmp_path: Path) -> None
         assert "no pong for 0.3 s" in launcher.warnings
 
 
+_CLOSES_FIRST = """
+import os, pathlib, sys
+os.close(3)
+if not os.path.exists(sys.argv[1]):
+    pathlib.Path(sys.argv[1]).touch()
+    sys.stdout.write("and this is why\\n" * 1000)
+    sys.exit(7)
+print("stays", flush=True)
+import signal; signal.pause()
+"""
+
+
+def test_a_manager_that_closes_the_connection_may_say_why_and_is_killed_if_it_stays(tmp_path: Path) -> None:
+    dying = manager_service(tmp_path) | {"argv": [*NODE_PYTHON, "-c", _CLOSES_FIRST, str(tmp_path / "been here")]}
+    with running_launcher(tmp_path, dying) as launcher:
+        wait_until(lambda: "service manager: ended with exit code 7" in launcher.warnings)
+        wait_until(lambda: launcher.log("manager.log").count("and this is why\n") == 1000)
+        wait_until(lambda: "stays" in launcher.log("manager.log"))
+        wait_until(lambda: "service manager: ended with signal 9" in launcher.warnings)
+
+
 _NEVER_READS = """
 import json, pathlib, signal, socket, sys
 launcher = socket.socket(fileno=3)
