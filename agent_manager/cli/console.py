@@ -9,6 +9,7 @@ import asyncio
 import getpass
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -43,9 +44,11 @@ class ConsoleSettings(BaseSettings):
 
 def banner(settings: ConsoleSettings, state: dict[str, str], scripts: Path) -> str:
     """What a person needs to know of a node that has come up; `scripts` is where this product's programs are."""
-    ctl, api = _shown(scripts / "agentctl"), state["api_url"]
+    ctl, api = shlex.quote(_shown(scripts / "agentctl")), state["api_url"]
     data_option = (
-        "" if settings.data_dir == Path.cwd() / ".agent-manager" else f" --data-dir {_shown(settings.data_dir)}"
+        ""
+        if settings.data_dir == Path.cwd() / ".agent-manager"
+        else f" --data-dir {shlex.quote(_shown(settings.data_dir))}"
     )
     return "\n".join(
         (

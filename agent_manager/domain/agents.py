@@ -33,6 +33,11 @@ class ManifestFault:
     value: str | None = None
     expected: str | None = None
 
+    def __str__(self) -> str:
+        """As compilers write them: `file:line: message`."""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:

@@ -23,7 +23,9 @@ MANUAL = "manual"
 """Node, and end of the instance id, of an agent that was started by hand."""
 
 _PLACE = (variables.AGENT_INSTANCE_ID, variables.AGENT_LAUNCH_ID, variables.AGENT_NODE_ID)
-_BY_HAND = "NATS_URL=nats://127.0.0.1:4222 AGENT_ID=my-agent python agent.py"
+_BY_HAND = (
+    "NATS_URL=nats://127.0.0.1:4222 NATS_CREDS=.agent-manager/nats/service.creds AGENT_ID=my-agent python agent.py"
+)
 _CREDENTIALS_MARKERS = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
 
 _Value = TypeVar("_Value")

@@ -209,7 +209,7 @@ def _folder_gone(transaction: Transaction, package: Package, now: float) -> list
 
 
 def _invalid(package: Package, now: float) -> Event:
-    faults = "; ".join(f"{fault.file}:{fault.line or 1} {fault.message}" for fault in package.faults)
+    faults = "; ".join(str(fault) for fault in package.faults)
     return Event(type="package_invalid", agent_id=_subject_of(package), at=now, message=faults)
 
 

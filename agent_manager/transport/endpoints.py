@@ -24,6 +24,7 @@ from agent_manager.protocol.operations import ChangeParams, Operation
 from agent_manager.transport import replies, requests
 from agent_manager.transport.announcement import announce
 from agent_manager.transport.handlers import Call, Handler
+from agent_manager.transport.requests import Heading
 from agent_manager.transport.statistics import Tally
 
 MAX_AT_ONCE = 512
@@ -133,7 +134,7 @@ class _Endpoint:
         self.tally.received += 1
         if not self._endpoints.start(self, message):
             busy = BusyError(f"{MAX_AT_ONCE} requests are being carried out; send it again")
-            await self._reply(message, requests.failure(self._name, None, busy), time.perf_counter_ns())
+            await self._reply(message, requests.failure(self._name, Heading(), busy), time.perf_counter_ns())
 
     async def answer(self, message: Msg) -> None:
         """Carry the request out and reply; whatever goes wrong becomes an answer."""
@@ -145,23 +146,25 @@ class _Endpoint:
         self.tally.count(sent.error, time.perf_counter_ns() - began_ns)
 
     async def _carried_out(self, message: Msg) -> Response:
-        request: Request | None = None
-        name = self._name
         try:
             self._check_reply(message)
             request = requests.decode(self._model, message.data)
-            operation = self._operation
+            operation, name = self._operation, self._name
             if isinstance(request, Envelope):
-                name = request.command
-                operation = requests.operation_of(request, queries_only=self._queries_only)
+                operation, name = requests.operation_of(request, queries_only=self._queries_only), request.command
             assert operation is not None
             call = requests.call_of(operation, request, self._actor(message), datetime.now(UTC))
             return requests.success(name, request, await self._endpoints.carry_out(operation, call))
         except AgentManagerError as error:
-            return requests.failure(name, request, error)
+            return self._refusal(message, error)
         except Exception:
             log.exception("request_failed", extra={"subject": message.subject})
-            return requests.failure(name, request, requests.internal_error())
+            return self._refusal(message, requests.internal_error())
+
+    def _refusal(self, message: Msg, error: AgentManagerError) -> Response:
+        heading = requests.heading_of(message.data)
+        name = self._name if self._operation is not None else heading.command or self._name
+        return requests.failure(name, heading, error)
 
     def _check_reply(self, message: Msg) -> None:
         """Refuse what nobody can have asked in earnest.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from agent_manager.domain.errors import (
     AgentManagerError,
@@ -25,6 +27,8 @@ M = TypeVar("M", bound=BaseModel)
 MAX_REQUEST_BYTES = 1_000_000
 """Larger requests are refused unread: no operation needs them, and parsing them would hold up everybody else."""
 
+_MAX_ECHOED = 128
+
 
 def decode(model: type[M], data: bytes) -> M:
     """Parse JSON into `model`; nothing at all counts as `{}`.
@@ -40,6 +44,27 @@ def decode(model: type[M], data: bytes) -> M:
         return model.model_validate_json(data.strip() or b"{}")
     except ValidationError as error:
         raise _invalid(error) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heading:
+    """What an answer repeats of its request, as far as it could be read."""
+
+    id: str | None = None
+    agent_id: str | None = None
+    command: str | None = None
+
+
+def heading_of(data: bytes) -> Heading:
+    """The heading of a request that was refused and may be wrong in every other way."""
+    try:
+        document = from_json(data) if len(data) <= MAX_REQUEST_BYTES else None
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        return Heading()
+    known = {name: document.get(name) for name in ("id", "agent_id", "command")}
+    return Heading(**{name: value[:_MAX_ECHOED] for name, value in known.items() if isinstance(value, str)})
 
 
 def _invalid(error: ValidationError) -> InvalidRequestError:
@@ -100,13 +125,13 @@ def success(name: str, request: Request, result: Message) -> Response:
     )
 
 
-def failure(name: str, request: Request | None, error: AgentManagerError) -> Response:
+def failure(name: str, heading: Heading, error: AgentManagerError) -> Response:
     """The answer to a request that was refused."""
     return Response(
-        id=request.id if request is not None else None,
+        id=heading.id,
         status="error",
         command=name,
-        agent_id=request.agent_id if request is not None else None,
+        agent_id=heading.agent_id,
         error=body_of(error),
         timestamp=datetime.now(UTC),
     )

@@ -56,7 +56,7 @@ def _overview(agents: list[AgentView], now: datetime) -> Table:
             status(agent.availability),
             text(f"{len(terminal.running(agent))}/{agent.replicas}"),
             text(sum(instance.restarts for instance in agent.instances)),
-            text(",".join(str(instance.pid) for instance in agent.instances if instance.pid) or None),
+            text(terminal.pids(agent.instances)),
             text(terminal.uptime(agent.instances, now)),
             text(agent.version),
         )
@@ -114,10 +114,11 @@ def _print_instances(agent: AgentView, console: Console) -> None:
             console.print(
                 text(f"{instance.id} last ended {terminal.moment(ended.at)}: {ended.reason} ({ended.message})")
             )
-            for line in _last_lines(ended):
-                console.print(text(f"  {line}", "dim"))
+            for stream, line in _last_lines(ended):
+                console.print(text(f"  {stream}  {line}", "dim"))
 
 
-def _last_lines(ended: ExitView) -> list[str]:
-    """Of standard error, where a program says why it ends; of standard output where that is silent."""
-    return (ended.last_lines.err or ended.last_lines.out) if ended.last_lines is not None else []
+def _last_lines(ended: ExitView) -> Iterator[tuple[str, str]]:
+    if ended.last_lines is not None:
+        for stream, lines in (("out", ended.last_lines.out), ("err", ended.last_lines.err)):
+            yield from ((stream, line) for line in lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -18,6 +20,9 @@ PREFIX = "/api/v1"
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
 """How long the API may take to answer, added to what a command waits."""
+PATIENCE_S = 5.0
+"""How long a question is asked again while no manager answers: one that was killed is replaced meanwhile."""
+RETRY_S = 0.2
 SILENCE_S = 60.0
 """An event stream that is silent for longer, comments included, has been lost."""
 CONNECTIONS = 16
@@ -40,9 +45,16 @@ class Api:
         self._http = http
         self._url = url
 
-    async def get(self, path: str, parameters: Parameters | None = None) -> Any:
-        """The JSON at `path`, below the prefix."""
-        return await self._answer("GET", path, parameters or {}, ANSWER_TIMEOUT_S)
+    async def get(self, path: str, parameters: Parameters | None = None, *, patience_s: float = PATIENCE_S) -> Any:
+        """The JSON at `path`, below the prefix; what may succeed later is asked again for `patience_s`."""
+        give_up_at = time.monotonic() + patience_s
+        while True:
+            try:
+                return await self._answer("GET", path, parameters or {}, ANSWER_TIMEOUT_S)
+            except AgentctlError as error:
+                if not (error.problem or {}).get("retryable") or time.monotonic() >= give_up_at:
+                    raise
+            await asyncio.sleep(RETRY_S)
 
     async def post(self, path: str, *, wait_s: float) -> Any:
         """Ask for a change, and for the answer to be held until it is done or `wait_s` are over."""

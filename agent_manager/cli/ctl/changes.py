@@ -73,14 +73,8 @@ def _judged(result: ChangeResult, change: Change) -> tuple[str, ExitCode]:
 
 
 def _pids(agent: AgentView) -> str:
-    pids = [str(instance.pid) for instance in terminal.running(agent) if instance.pid is not None]
-    match pids:
-        case []:
-            return ""
-        case [pid]:
-            return f" (pid {pid})"
-        case _:
-            return f" (pids {', '.join(pids)})"
+    pids = terminal.pids(terminal.running(agent))
+    return "" if pids is None else f" (pid {pids})"
 
 
 def _print(outcome: Outcome, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from rich.text import Text
 
 from agent_manager.cli.ctl import terminal
-from agent_manager.cli.ctl.api import Api, understood
+from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
 from agent_manager.protocol.messages import EventMessage
 
@@ -19,6 +19,8 @@ _WHAT_WIDTH = 10
 async def follow_events(api: Api, agent_id: str | None, *, as_json: bool) -> ExitCode:
     """Print each event. Raises AgentctlError when the API ends the stream; it does not end by itself."""
     console = terminal.out()
+    if agent_id is not None:
+        await _say_if_unknown(api, agent_id)
     async with api.lines("/events", {} if agent_id is None else {"agent_id": agent_id}) as lines:
         async for data in event_data(lines):
             document = json.loads(data)
@@ -29,6 +31,15 @@ async def follow_events(api: Api, agent_id: str | None, *, as_json: bool) -> Exi
     raise AgentctlError(
         "the API ended the stream of events: it is stopping, or this reader was too slow", ExitCode.UNREACHABLE
     )
+
+
+async def _say_if_unknown(api: Api, agent_id: str) -> None:
+    """An agent that is not there may still come; a manager is not needed to wait for it."""
+    try:
+        await api.get(agent_path(agent_id), patience_s=0.0)
+    except AgentctlError as error:
+        if error.exit_code is ExitCode.NOT_FOUND:
+            terminal.complain(f"there is no agent {agent_id} yet; its events are printed when it comes")
 
 
 async def event_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:

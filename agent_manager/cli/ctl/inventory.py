@@ -10,7 +10,7 @@ from rich.table import Table
 from agent_manager.cli.ctl import terminal
 from agent_manager.cli.ctl.api import Api, understood
 from agent_manager.cli.ctl.failures import ExitCode
-from agent_manager.cli.ctl.terminal import status, text
+from agent_manager.cli.ctl.terminal import name, status, text
 from agent_manager.protocol.resources import FaultView, NodeList, NodeView, PackageList, PackageView
 
 
@@ -24,9 +24,10 @@ async def list_packages(api: Api, *, as_json: bool) -> ExitCode:
     console.print(_packages(packages))
     for package in packages:
         if package.faults:
-            console.print(text(f"\n{package.name} ({package.path}):", "red"))
+            console.print()
+            console.print(name(f"{package.name} ({package.path}):", "red"))
             for fault in package.faults:
-                console.print(Padding(text(explained(fault)), (0, 0, 0, 2), expand=False))
+                console.print(Padding(name(explained(fault)), (0, 0, 0, 2), expand=False))
     return ExitCode.OK
 
 
@@ -50,12 +51,12 @@ def _packages(packages: list[PackageView]) -> Table:
     made = terminal.table("PACKAGE", "STATUS", "AGENT", "VERSION", "NODE", "PATH", whole=("PACKAGE", "AGENT"))
     for package in packages:
         made.add_row(
-            text(package.name, "bold"),
+            name(package.name, "bold"),
             status(package.status),
             text(package.agent_id),
             text(package.version),
             text(package.node),
-            text(package.path),
+            name(package.path),
         )
     return made
 

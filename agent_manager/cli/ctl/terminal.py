@@ -18,6 +18,8 @@ from agent_manager.protocol.resources import AgentView, InstanceView
 UNLIMITED_WIDTH = 1_000_000
 """Of a console that is no terminal: nothing is cut or folded there."""
 
+_PIDS_SHOWN = 4
+
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys(("active", "running", "healthy", "available"), "green"),
     **dict.fromkeys(
@@ -57,6 +59,11 @@ def text(value: object, style: str = "") -> Text:
     return Text("-" if value is None else printable(str(value)), style=style)
 
 
+def name(value: str, style: str = "") -> Text:
+    """A cell that stays on one line, whatever is in the name."""
+    return text(value.replace("\n", "\N{REPLACEMENT CHARACTER}"), style)
+
+
 def status(value: str) -> Text:
     """A lifecycle, an availability or the status of something, in its colour."""
     return text(value, _STYLES.get(value, ""))
@@ -74,6 +81,13 @@ def duration(seconds: float) -> str:
         if whole >= unit_s:
             return f"{whole // unit_s}{unit}{whole % unit_s // part_s:02d}{part}"
     return f"{whole}s"
+
+
+def pids(instances: Iterable[InstanceView]) -> str | None:
+    """The process ids, the first ones where there are many; None where there is none."""
+    present = [str(instance.pid) for instance in instances if instance.pid is not None]
+    shown = ", ".join(present[:_PIDS_SHOWN])
+    return (shown if len(present) <= _PIDS_SHOWN else f"{shown}, … {len(present)} in all") or None
 
 
 def uptime(instances: Iterable[InstanceView], now: datetime) -> str | None:

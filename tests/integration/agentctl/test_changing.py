@@ -24,7 +24,7 @@ async def test_it_waits_and_says_what_became_of_each(agentctl: Agentctl, manager
     manager.answer_with(operations.AGENTS_START, started)
     run = await agentctl("start", "echo", "pair", "echo")
     assert (run.exit_code, run.err) == (0, "")
-    assert run.out == "echo: running (pid 100)\npair: running (pids 100, 101)\n"
+    assert run.out == "echo: running (pid 100)\npair: running (pid 100, 101)\n"
     assert [received.request.params for received in manager.received] == [{"wait_s": 30.0}] * 2
 
 

@@ -6,6 +6,8 @@ import json
 import signal
 from asyncio.subprocess import Process
 
+from agent_manager.protocol import operations
+from agent_manager.protocol.errors import ErrorBody, ErrorCode
 from tests.harness.agentctl_program import Agentctl
 from tests.harness.fake_manager import FakeManager, event
 from tests.harness.live_api import LiveApi
@@ -45,6 +47,18 @@ async def test_the_end_of_the_stream_is_told(agentctl: Agentctl, manager: FakeMa
         _, err = await process.communicate()
     assert process.returncode == 5
     assert b"the API ended the stream of events" in err
+
+
+async def test_an_agent_that_is_not_there_is_said_and_waited_for(
+    agentctl: Agentctl, manager: FakeManager, api: LiveApi
+) -> None:
+    manager.refuse(operations.AGENTS_GET, ErrorBody(code=ErrorCode.NOT_FOUND, message="agent echo not found"))
+    async with agentctl.running("events", "echo") as process:
+        assert process.stderr is not None
+        assert b"there is no agent echo yet" in await process.stderr.readline()
+        await eventually(lambda: api.manager.feed.watchers == 1)
+        await manager.announce(event(1))
+        assert "echo_0" in await line_of(process)
 
 
 async def test_no_manager_is_needed_to_follow_but_an_agents_id_is_checked(agentctl: Agentctl) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from agent_manager.protocol import operations
+from agent_manager.protocol.errors import ErrorBody, ErrorCode
+from agent_manager.protocol.resources import AgentList
 from tests.harness.agentctl_program import Agentctl, Run
-from tests.harness.fake_manager import FakeManager
+from tests.harness.fake_manager import FakeManager, agent
 from tests.harness.live_api import LiveApi
 
 NOBODY = "http://127.0.0.1:1"
@@ -67,6 +70,23 @@ async def test_no_manager_is_as_good_as_no_api(agentctl: Agentctl) -> None:
     assert run.exit_code == 5
     assert_readable(run)
     assert "no manager is running" in run.err
+
+
+async def test_a_question_waits_for_the_next_manager_and_a_change_is_not_sent_twice(
+    agentctl: Agentctl, manager: FakeManager
+) -> None:
+    away = ErrorBody(code=ErrorCode.UNAVAILABLE, message="no manager is running", retryable=True)
+    answers = iter([away, away, AgentList(items=[agent()])])
+    manager.answer_with(operations.AGENTS_LIST, lambda _: next(answers))
+    run = await agentctl("ls")
+    assert (run.exit_code, run.err) == (0, "")
+    assert run.rows[1][0] == "echo"
+    manager.refuse(operations.AGENTS_RESTART, away)
+    assert (await agentctl("restart", "echo")).exit_code == 5
+    assert [received.operation for received in manager.received] == [
+        *[operations.AGENTS_LIST.name] * 3,
+        operations.AGENTS_RESTART.name,
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"api_url": 7}'])

@@ -7,9 +7,9 @@ import pytest
 from agent_manager.protocol import operations
 from agent_manager.protocol.messages import Request
 from agent_manager.protocol.release import release
-from agent_manager.protocol.resources import AgentList, LastLinesView, LogsResult, LogStream
+from agent_manager.protocol.resources import AgentList, FaultView, LastLinesView, LogsResult, LogStream, PackageList
 from tests.harness.agentctl_program import Agentctl
-from tests.harness.fake_manager import FakeManager, agent, crashed, instance
+from tests.harness.fake_manager import FakeManager, agent, crashed, instance, packages
 from tests.harness.live_api import LiveApi
 
 LONG_ID = "an-agent-whose-name-is-as-long-as-they-are-allowed-to-be-"[:56]
@@ -60,6 +60,18 @@ async def test_json_is_exactly_the_apis(agentctl: Agentctl, manager: FakeManager
         assert run.json == (await api.http.get(f"/api/v1/{path}")).json()
 
 
+async def test_many_processes_and_odd_names_stay_on_a_line(agentctl: Agentctl, manager: FakeManager) -> None:
+    instances = [instance(f"echo_{number}", pid=100 + number) for number in range(200)]
+    manager.answer(operations.AGENTS_LIST, AgentList(items=[agent(replicas=200, instances=instances)]))
+    assert "100, 101, 102, 103, … 200 in all" in (await agentctl("ls")).out
+    fault = FaultView(file="new\nline/agent.yaml", message="is empty")
+    odd = packages().items[1].model_copy(update={"name": "new\nline", "faults": [fault]})
+    manager.answer(operations.PACKAGES_LIST, PackageList(items=[odd]))
+    run = await agentctl("packages")
+    shown = "new\N{REPLACEMENT CHARACTER}line"
+    assert [row[0] for row in run.rows if row] == ["PACKAGE", shown, shown, f"{shown}/agent.yaml:"]
+
+
 async def test_show_tells_of_the_agent_and_its_instances(agentctl: Agentctl, manager: FakeManager) -> None:
     manager.answer(operations.AGENTS_GET, agent(instances=[crashed()], availability="error"))
     run = await agentctl("show", "echo")
@@ -75,8 +87,11 @@ async def test_show_tells_of_the_agent_and_its_instances(agentctl: Agentctl, man
     [
         (None, ""),
         (LastLinesView(out=[], err=[]), ""),
-        (LastLinesView(out=["one", "two \x1b[2J"], err=[]), "  one\n  two \N{REPLACEMENT CHARACTER}[2J\n"),
-        (LastLinesView(out=["one"], err=["Traceback", "", "  File"]), "  Traceback\n  \n    File\n"),
+        (LastLinesView(out=["one", "two \x1b[2J"], err=[]), "  out  one\n  out  two \N{REPLACEMENT CHARACTER}[2J\n"),
+        (
+            LastLinesView(out=["one"], err=["Traceback", "", "  File"]),
+            "  out  one\n  err  Traceback\n  err  \n  err    File\n",
+        ),
     ],
 )
 async def test_show_says_what_an_instance_had_to_say_at_its_end(

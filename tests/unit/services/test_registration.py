@@ -117,7 +117,7 @@ async def test_an_invalid_manifest_is_told_and_the_agent_keeps_its_last_valid_on
     assert (package.status, package.faults, package.spec) == (PackageStatus.INVALID, (FAULT,), SPEC)
     assert await registry.agent() == before
     events = await registry.store.read(lambda transaction: transaction.events(1, 10))
-    assert events[-1].message == "echo/agent.yaml:3 replicas must be a number"
+    assert events[-1].message == "echo/agent.yaml:3: replicas must be a number"
 
 
 @pytest.mark.parametrize(

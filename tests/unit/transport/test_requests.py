@@ -15,6 +15,7 @@ from agent_manager.protocol import operations
 from agent_manager.protocol.messages import Envelope, MetricsReport, Request, Response, StatusReport
 from agent_manager.protocol.operations import OPERATIONS, Operation
 from agent_manager.transport import requests
+from agent_manager.transport.requests import Heading
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -47,7 +48,7 @@ def test_whatever_is_sent_is_a_call_or_an_error_for_the_caller(body: bytes, oper
         envelope = requests.decode(Envelope, body)
         requests.call_of(requests.operation_of(envelope, queries_only=False), envelope, None, NOW)
     except AgentManagerError as error:
-        answer = requests.failure("unknown", None, error)
+        answer = requests.failure("unknown", requests.heading_of(body), error)
         assert Response.model_validate_json(answer.model_dump_json().encode()).error == answer.error
 
 
@@ -140,3 +141,19 @@ def test_a_counter_that_is_no_number_is_refused(number: str) -> None:
     body = f'{{"counters": {{"done": {number}}}, "timestamp": "2030-01-01T00:00:00Z"}}'
     with pytest.raises(InvalidRequestError, match=r"counters\.done"):
         requests.decode(MetricsReport, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "heading"),
+    [
+        (b'{"id": "a", "agent_id": "echo", "command": "start"}', Heading(id="a", agent_id="echo", command="start")),
+        (b'{"id": 7, "agent_id": null, "command": ["start"], "params": "x"}', Heading()),
+        (b'{"id": "' + b"x" * 1_000 + b'"}', Heading(id="x" * 128)),
+        (b"[]", Heading()),
+        (b'{"id": "a"', Heading()),
+        (b"[" * 100_000, Heading()),
+        (b'{"id": "a", "params": "' + b"x" * requests.MAX_REQUEST_BYTES + b'"}', Heading()),
+    ],
+)
+def test_a_refusal_repeats_what_could_be_read_of_its_request(body: bytes, heading: Heading) -> None:
+    assert requests.heading_of(body) == heading
