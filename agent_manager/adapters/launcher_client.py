@@ -253,6 +253,7 @@ def _process_exit(exit_: dict[str, Any]) -> ProcessExit:
 
 
 def _last_lines(streams: dict[str, list[str]] | None) -> LastLines | None:
-    if streams is None:
+    if not streams:
+        # Not known yet, or not any more.
         return None
     return LastLines(out=tuple(streams.get("out", ())), err=tuple(streams.get("err", ())))

@@ -244,7 +244,7 @@ def _exited(instance: Instance, ended: ProcessExit) -> Step:
     known = instance.last_exit if instance.last_exit and instance.last_exit.launch_id == ended.launch_id else None
     if known is not None:
         # Said again: to a new manager, or because its output is saved by now.
-        exit_ = replace(known, last_lines=ended.last_lines or known.last_lines)
+        exit_ = replace(known, last_lines=known.last_lines or ended.last_lines)
     else:
         exit_ = _as_record(ended, launch)
     record = (RecordExit(exit=exit_),)

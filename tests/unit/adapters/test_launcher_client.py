@@ -109,11 +109,11 @@ async def peer() -> AsyncIterator[Peer]:
 
 
 async def test_a_new_manager_is_handed_every_slot(peer: Peer) -> None:
-    peer.say({**HELLO, "slots": [slot(exits=[EXIT]), slot(slot="other_0", state="launching", pid=None)]})
+    peer.say({**HELLO, "slots": [slot(exits=[EXIT, {**EXIT, "last_lines": {}}]), slot(slot="other_0", state="launching", pid=None)]})
     first, second = await peer.client.connect()
     assert peer.client.launcher_pid == 42
     assert (first.instance, first.state, first.pid) == (INSTANCE_0, SlotState.RUNNING, 7)
-    assert [(exit_.code, exit_.last_lines) for exit_ in first.exits] == [(3, None)]
+    assert [(exit_.code, exit_.last_lines) for exit_ in first.exits] == [(3, None)] * 2
     assert (second.instance_id, second.state, second.pid) == ("other_0", SlotState.LAUNCHING, None)
 
 

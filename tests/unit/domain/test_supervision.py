@@ -129,6 +129,8 @@ def test_last_lines_complete_the_exit_and_decide_nothing(restarted_meanwhile: bo
     complete = replace(it.instance.last_exit, last_lines=last_lines)
     assert it.feed(said_again) == [RecordExit(exit=complete)]
     assert it.instance.last_exit == complete
+    it.feed(Exited(exit=process_exit(fallen)))
+    assert it.instance.last_exit == complete
     assert replace(it.instance, launch=before.launch, last_exit=before.last_exit) == before
     if not restarted_meanwhile:
         it.feed(Emptied(launch_id=fallen))
