@@ -109,7 +109,15 @@ async def peer() -> AsyncIterator[Peer]:
 
 
 async def test_a_new_manager_is_handed_every_slot(peer: Peer) -> None:
-    peer.say({**HELLO, "slots": [slot(exits=[EXIT, {**EXIT, "last_lines": {}}]), slot(slot="other_0", state="launching", pid=None)]})
+    peer.say(
+        {
+            **HELLO,
+            "slots": [
+                slot(exits=[EXIT, {**EXIT, "last_lines": {}}]),
+                slot(slot="other_0", state="launching", pid=None),
+            ],
+        }
+    )
     first, second = await peer.client.connect()
     assert peer.client.launcher_pid == 42
     assert (first.instance, first.state, first.pid) == (INSTANCE_0, SlotState.RUNNING, 7)
