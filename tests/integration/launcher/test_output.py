@@ -109,6 +109,7 @@ def test_a_bad_path_costs_its_output_only(launcher: RunningLauncher, path: str) 
     pump = launcher.pump
     _finish(launcher, "bad", "head", "-c", "1000000", "/dev/zero", output={"out": log, "err": log})
     launcher.manager.expect("empty", slot="bad")
+    assert launcher.manager.expect("drained", slot="bad")["exit"]["last_lines"] == {"out": ["\0" * 2048]}
     launcher.spawn("good", "l2", "echo", "hello")
     launcher.manager.expect("drained", slot="good")
     assert launcher.log("good.out") == "hello\n"
