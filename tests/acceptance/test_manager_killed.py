@@ -127,7 +127,7 @@ async def test_a_manager_that_hangs_is_replaced(node: Node) -> None:
     before = await node.until("steady", "running")
     old = node.pid("manager")
     os.kill(old, signal.SIGSTOP)
-    await eventually(lambda: node.pid("manager") != old, 60.0)
+    await node.replaced("manager", old)
     assert not alive(old)
     assert (await node.until("steady", "running"))["pid"] == before["pid"]
 

@@ -36,7 +36,7 @@ async def test_a_newcomer_sees_the_agents_run_commands_them_and_leaves_nothing_b
 
     manager = node.pid("manager")
     kill(manager)
-    await eventually(lambda: node.pid("manager") != manager)
+    await node.replaced("manager", manager)
     assert (await node.until("echo", "running"))["pid"] == restarted["pid"]
     assert (await node.until("clock", "running"))["pid"] == clock["pid"]
 

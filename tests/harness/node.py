@@ -98,8 +98,13 @@ class Node:
         return state
 
     def pid(self, name: str) -> int:
-        """The process id of launcher, manager, api or nats."""
-        return int(self.state["pids"][name])
+        """The process id of launcher, manager, api or nats; 0 while there is none."""
+        return int(self.state["pids"][name] or 0)
+
+    async def replaced(self, name: str, old: int) -> int:
+        """Wait until a service has another process than `old`; returns it."""
+        await eventually(lambda: self.pid(name) not in (0, old), 60.0)
+        return self.pid(name)
 
     def console(self) -> str:
         """What a person saw in the terminal."""
@@ -109,8 +114,8 @@ class Node:
         """The mark that every process of this node carries in its environment."""
         return f"AGENT_MANAGER_INSTALLATION={json.loads((self.data_dir / 'node.json').read_text())['tag']}"
 
-    def processes(self) -> list[psutil.Process]:
-        """Every living process that carries this node's mark."""
+    def processes(self, word: str = "") -> list[psutil.Process]:
+        """Every living process that carries this node's mark, and has `word` in its command line."""
         if not (self.data_dir / "node.json").exists():
             return []
         tag = self.tag().encode()
@@ -118,7 +123,8 @@ class Node:
         for process in psutil.process_iter():
             with contextlib.suppress(OSError, psutil.Error):
                 environment = Path(f"/proc/{process.pid}/environ").read_bytes()
-                if tag in environment.split(b"\0") and process.status() != psutil.STATUS_ZOMBIE:
+                is_ours = tag in environment.split(b"\0") and process.status() != psutil.STATUS_ZOMBIE
+                if is_ours and word in " ".join(process.cmdline()):
                     found.append(process)
         return found
 

@@ -7,7 +7,6 @@ import pytest
 
 from tests.harness.launcher import (
     NODE_PYTHON,
-    RunningLauncher,
     has_ended,
     process_in,
     running_launcher,
@@ -17,12 +16,6 @@ from tests.harness.launcher import (
 from tests.harness.waiting import wait_until
 
 _FAMILY = (*NODE_PYTHON, str(Path(__file__).with_name("family.py")))
-
-
-def _pump(launcher: RunningLauncher) -> psutil.Process:
-    children = psutil.Process(launcher.process.pid).children()
-    (pump,) = (child for child in children if "agent_manager.launcher.log_pump" in child.cmdline())
-    return pump
 
 
 def test_the_pump_kills_what_a_killed_launcher_leaves(tmp_path: Path) -> None:
@@ -38,7 +31,7 @@ def test_the_pump_kills_what_a_killed_launcher_leaves(tmp_path: Path) -> None:
 def test_the_pump_saves_what_was_written_before_the_launcher_was_killed(tmp_path: Path) -> None:
     with running_launcher(tmp_path) as launcher:
         launcher.spawn("a", "l1", "sh", "-c", f"head -c 60000 /dev/zero; touch {tmp_path}/written; exec sleep 1000")
-        pump = _pump(launcher)
+        pump = launcher.pump
         wait_until((tmp_path / "written").exists)
         launcher.process.kill()
         wait_until(lambda: has_ended(pump))
@@ -52,7 +45,7 @@ def test_the_next_launcher_kills_what_an_earlier_run_has_left(tmp_path: Path, ki
         descendant = process_in(tmp_path / "descendant")
         # Without its pump there is nobody to do it at once.
         psutil.Process(launcher.process.pid).suspend()
-        _pump(launcher).kill()
+        launcher.pump.kill()
         launcher.process.kill()
         launcher.process.wait()
         assert not has_ended(descendant)
