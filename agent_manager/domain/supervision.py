@@ -298,8 +298,8 @@ def _unseen_exit(launch: Launch, context: Context) -> Exit:
 
 
 def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
-    target, seen = instance.target, instance.last_exit if launch.ended else None
-    exit_ = seen or _unseen_exit(launch, context)
+    target = instance.target
+    exit_ = (instance.last_exit if launch.ended else None) or _unseen_exit(launch, context)
     instance = replace(instance, launch=None, last_exit=exit_)
     if not target.run:
         return Step(instance=instance.reported(InstanceStatus.STOPPED, exit_.message, context.now))

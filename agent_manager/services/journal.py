@@ -20,6 +20,7 @@ from agent_manager.domain.instances import Instance
 from agent_manager.ports.bus import Announcer
 from agent_manager.ports.launcher import Launcher
 from agent_manager.ports.store import Store, Transaction
+from agent_manager.services.trouble import Trouble
 
 MAX_PENDING = 50_000
 """Exits and events kept while the store is away; beyond it the oldest are dropped and counted."""
@@ -83,7 +84,7 @@ class Journal:
         self._idle = asyncio.Event()
         self._idle.set()
         self._on_released: list[Callable[[str], None]] = []
-        self._delayed_by: str | None = None
+        self._delay = Trouble(log, begins="observations_delayed", ends="observations_written")
 
     def on_released(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the id of every retired instance once its slot is released."""
@@ -149,7 +150,7 @@ class Journal:
         try:
             events = await self._store.write(lambda transaction: self._unit(transaction, batch))
         except UnavailableError as error:
-            self._delayed(error, batch)
+            self._delay.met(error.message, pending=len(batch.facts))
             return batch
         except Exception:
             return await self._write_singly(batch)
@@ -166,7 +167,7 @@ class Journal:
             try:
                 events = await self._store.write(partial(self._unit, batch=part))
             except UnavailableError as error:
-                self._delayed(error, batch)
+                self._delay.met(error.message, pending=len(batch.facts))
                 left.absorb(part)
             except Exception:
                 log.exception("observation_unwritable", extra={"observation": repr(part)})
@@ -175,16 +176,8 @@ class Journal:
                 self._written(part, events)
         return left
 
-    def _delayed(self, error: UnavailableError, batch: _Batch) -> None:
-        """A store that stays away for one reason is one fact: it is said once."""
-        if self._delayed_by != error.message:
-            self._delayed_by = error.message
-            log.warning("observations_delayed", extra={"error": error.message, "pending": len(batch.facts)})
-
     def _written(self, batch: _Batch, events: list[Event]) -> None:
-        if self._delayed_by is not None:
-            self._delayed_by = None
-            log.info("observations_written")
+        self._delay.over()
         if batch.dropped:
             log.error("observations_lost", extra={"count": batch.dropped})
         self._tell_launcher(batch)

@@ -15,6 +15,7 @@ from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.planning import Aim, plan
 from agent_manager.ports.store import Store
 from agent_manager.services.supervisor import Supervisor
+from agent_manager.services.trouble import Trouble
 
 RETRY_S = 1.0
 """Pause after a read that failed."""
@@ -33,7 +34,7 @@ class Reconciler:
         self._agents: dict[str, Agent] | None = None
         self._look_again = asyncio.Event()
         self._read_at = 0.0
-        self._unreadable: str | None = None
+        self._trouble = Trouble(log, begins="desired_state_unreadable", ends="desired_state_readable")
         supervisor.on_change(self._look_again.set)
 
     @property
@@ -65,14 +66,9 @@ class Reconciler:
             agents = await self._store.read(lambda transaction: transaction.agents())
         except AgentManagerError as error:
             self._read_at = min(self._read_at, now + RETRY_S)
-            # A store that stays away for one reason is one fact: it is said once.
-            if self._unreadable != error.message:
-                self._unreadable = error.message
-                log.warning("desired_state_unreadable", extra={"error": error.message})
+            self._trouble.met(error.message)
         else:
-            if self._unreadable is not None:
-                self._unreadable = None
-                log.info("desired_state_readable")
+            self._trouble.over()
             self._agents = {agent.id: agent for agent in agents if agent.node_id == self._node_id}
 
     def _carry_out(self) -> None:

@@ -19,6 +19,7 @@ from agent_manager.ports.clock import Clock
 from agent_manager.ports.packages import FoundPackage, PackageSource
 from agent_manager.ports.store import Store, Transaction
 from agent_manager.services.reconciler import Reconciler
+from agent_manager.services.trouble import Trouble
 
 RETRY_S = 1.0
 """Pause after a look that failed."""
@@ -29,7 +30,7 @@ NO_AGENT = "package"
 log = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Discovery:
     """Keeps packages and agents in step with the package folders. A bad package disturbs nothing but itself."""
 
@@ -39,7 +40,9 @@ class Discovery:
     reconciler: Reconciler
     clock: Clock
     node_id: str
-    _delayed_by: str | None = field(default=None, init=False)
+    _delay: Trouble = field(
+        default_factory=lambda: Trouble(log, begins="registration_delayed", ends="registration_resumed"), init=False
+    )
 
     async def run(self) -> None:
         """Look whenever something may have changed, for ever; a look that fails is repeated."""
@@ -56,25 +59,15 @@ class Discovery:
             found = await self.source.scan()
             events = await self.store.write(lambda transaction: register(transaction, found, self.node_id, now))
         except AgentManagerError as error:
-            self._delayed(error.message)
+            self._delay.met(error.message)
             return False
-        self._succeeded()
+        self._delay.over()
         for event in events:
             log.info(event.type, extra={"agent_id": event.agent_id, "message_text": event.message, **event.data})
             self.announcer.event(event)
         if events:
             self.reconciler.nudge()
         return True
-
-    def _delayed(self, cause: str) -> None:
-        if cause != self._delayed_by:
-            log.warning("registration_delayed", extra={"error": cause})
-        self._delayed_by = cause
-
-    def _succeeded(self) -> None:
-        if self._delayed_by is not None:
-            log.info("registration_resumed", extra={"error": self._delayed_by})
-        self._delayed_by = None
 
 
 def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: str, now: float) -> list[Event]:

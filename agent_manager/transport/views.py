@@ -58,8 +58,9 @@ def of_instance(
 def _instances(snapshot: AgentSnapshot, room_bytes: int = 0) -> list[resources.InstanceView]:
     shown = []
     for instance in snapshot.instances:
-        last_lines = _last_lines(instance)
-        room_bytes -= len(last_lines.model_dump_json().encode()) if last_lines is not None else 0
+        last_lines = _last_lines(instance) if room_bytes > 0 else None
+        if last_lines is not None:
+            room_bytes -= len(last_lines.model_dump_json().encode())
         shown.append(of_instance(instance, snapshot.agent.node_id, last_lines if room_bytes >= 0 else None))
     return shown
 

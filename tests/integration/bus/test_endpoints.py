@@ -148,17 +148,23 @@ async def test_an_answer_that_is_too_large_becomes_an_error_with_the_figure(mana
     assert error["detail"]["max_bytes"] == manager.client.max_payload // 2
 
 
+def held_back(manager: Manager) -> asyncio.Event:
+    """Let the manager answer only once this is set."""
+    release = asyncio.Event()
+
+    async def slow(call: Call) -> Message:
+        await release.wait()
+        return await manager.nothing(call)
+
+    manager.answer = slow
+    return release
+
+
 async def test_a_slow_request_holds_up_nobody_and_too_many_are_told_to_come_back(
     manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoints_module, "MAX_AT_ONCE", 3)
-    release = asyncio.Event()
-
-    async def slow(_: Call) -> Message:
-        await release.wait()
-        return await manager.nothing(_)
-
-    manager.answer = slow
+    release = held_back(manager)
     held = [asyncio.create_task(ask(service, own(operations.AGENTS_LIST))) for _ in range(3)]
     await eventually(lambda: len(manager.calls) == 3)
     busy = (await ask(service, own(operations.AGENTS_LIST)))["error"]
@@ -172,13 +178,7 @@ async def test_those_who_wait_for_a_change_leave_room_for_others(
     manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoints_module, "MAX_WAITING", 1)
-    release = asyncio.Event()
-
-    async def slow(_: Call) -> Message:
-        await release.wait()
-        return await manager.nothing(_)
-
-    manager.answer = slow
+    release = held_back(manager)
     body = b'{"agent_id": "echo", "params": {"wait_s": 300}}'
     held = asyncio.create_task(ask(service, own(operations.AGENTS_STOP), body))
     await eventually(lambda: manager.calls)
@@ -295,13 +295,7 @@ async def test_the_service_says_which_node_it_is(manager: Manager, service: Clie
 async def test_an_answer_to_a_client_that_is_gone_harms_nobody(
     nats: NatsHarness, manager: Manager, service: Client
 ) -> None:
-    release = asyncio.Event()
-
-    async def slow(_: Call) -> Message:
-        await release.wait()
-        return await manager.nothing(_)
-
-    manager.answer = slow
+    release = held_back(manager)
     asker = await nats.connect_as_service()
     await asker.publish(own(operations.AGENTS_LIST), b"", reply=asker.new_inbox())
     await eventually(lambda: manager.calls)

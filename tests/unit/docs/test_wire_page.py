@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent_manager.domain.exits import ExitReason
+from agent_manager.domain.identifiers import RESERVED_AGENT_IDS
 from agent_manager.domain.instances import InstanceStatus
 from agent_manager.protocol import commands, headers, messages, permissions, subjects
 from agent_manager.protocol.errors import ErrorBody, ErrorCode
@@ -74,6 +75,10 @@ def test_every_word_of_a_closed_list_is_explained(words: type[StrEnum]) -> None:
 
 def test_every_command_that_agents_answer_is_there() -> None:
     assert [command for command in commands.BUILT_IN if f"`{command}`" not in PAGE] == []
+
+
+def test_every_reserved_agent_id_is_there() -> None:
+    assert [reserved for reserved in RESERVED_AGENT_IDS if f"`{reserved}`" not in PAGE] == []
 
 
 def test_the_header_is_there() -> None:
