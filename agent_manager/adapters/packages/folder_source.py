@@ -11,7 +11,7 @@ from agent_manager.adapters.packages.folder_watch import FolderWatch
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME, Reading, Signature, read_manifest, signature_of
 from agent_manager.adapters.packages.manifest_paths import looked_at
 from agent_manager.adapters.packages.package_folder import found_package, misnamed_package
-from agent_manager.adapters.packages.problems import printable
+from agent_manager.documents.problems import printable
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.ports.packages import FoundPackage
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator, model_validator
 
-from agent_manager.adapters.packages.fields import listing, matching, one_of, simple, unmet, within
+from agent_manager.documents.fields import listing, matching, one_of, simple, unmet, within
 from agent_manager.domain.specification import (
     AgentSpec,
     Capability,

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from agent_manager.adapters.packages.manifest import Manifest
-from agent_manager.adapters.packages.problems import KeyPath, Problem
+from agent_manager.adapters.packages.problems import is_secret
 from agent_manager.adapters.packages.validation import validate
-from agent_manager.adapters.packages.yaml_document import read_document
+from agent_manager.documents.problems import KeyPath, Problem
+from agent_manager.documents.yaml_document import DocumentKind, read_document
 
 MANIFEST_NAME = "agent.yaml"
 
 MAX_BYTES = 1_000_000
 """Size of a manifest above which it is not read."""
 
+_KIND = DocumentKind(name="the manifest", example="`version: 1.0.0` and `entrypoint: main.py`", is_secret=is_secret)
 _SETTLED_NS = 1_000_000_000
 
 
@@ -77,7 +79,7 @@ def parse_manifest(raw: bytes) -> Reading:
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"is not UTF-8 text: byte 0x{raw[error.start]:02x} in line {line}"
         return Reading(problems=(Problem(path=(), message=message, expected="UTF-8 text", line=line),))
-    document = read_document(text)
+    document = read_document(text, _KIND)
     if isinstance(document, Problem):
         return Reading(problems=(document,))
     outcome = validate(document.data)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent_manager.adapters.packages.problems import Problem, mismatch, shown
+from agent_manager.documents.problems import Problem, mismatch, shown
 
 
 def path_problems(data: Mapping[str, Any], folder: Path) -> Iterator[Problem]:

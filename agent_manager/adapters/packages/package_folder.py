@@ -11,7 +11,8 @@ from typing import Any
 from agent_manager.adapters.codec import SPEC
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME, Reading
 from agent_manager.adapters.packages.manifest_paths import absolute_command, path_problems
-from agent_manager.adapters.packages.problems import Problem, as_faults, printable, shown
+from agent_manager.adapters.packages.problems import as_faults
+from agent_manager.documents.problems import Problem, printable, shown
 from agent_manager.domain.errors import InvalidRequestError
 from agent_manager.domain.identifiers import agent_id_of_folder
 from agent_manager.domain.specification import AgentSpec

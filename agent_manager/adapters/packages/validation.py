@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from agent_manager.adapters.packages.fields import EXPECTATION
 from agent_manager.adapters.packages.manifest import NO_HEARTBEAT, Manifest, Section
-from agent_manager.adapters.packages.problems import MAX_FAULTS, KeyPath, Problem, dotted, mismatch, shown
+from agent_manager.adapters.packages.problems import MAX_FAULTS, is_secret
+from agent_manager.documents.model_errors import problem_of
+from agent_manager.documents.problems import KeyPath, Problem, mismatch, shown
 from agent_manager.domain.specification import ReadinessMode
-
-_LONGEST_KEY = 64
 
 
 def validate(data: Mapping[str, Any]) -> Manifest | tuple[Problem, ...]:
@@ -62,26 +60,8 @@ def _contradictions(data: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _problem(detail: ErrorDetails) -> Problem:
-    path: KeyPath = tuple(detail["loc"])
-    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    if path[-1:] == ("[key]",):
-        return mismatch(path[:-1], shown(path[-2]), f"{context['expected']} as a key")
-    if kind == EXPECTATION:
-        below = (context["field"],) if "field" in context else ()
-        return mismatch((*path, *below), shown(context.get("value", value)), context["expected"])
-    if kind == "extra_forbidden":
-        return _unknown_key(path)
-    if kind == "missing":
-        return Problem(path=path, message=f"{dotted(path)} is required: add it", expected=f"{path[-1]} with a value")
-    return mismatch(path, shown(value), "a mapping of keys to values")
+    return problem_of(detail, known_keys=_known_keys, is_secret=is_secret)
 
 
-def _unknown_key(path: KeyPath) -> Problem:
-    known = _SECTIONS[tuple(part for part in path[:-1] if isinstance(part, str))].model_fields
-    key = str(path[-1])
-    near = difflib.get_close_matches(key.lower(), known, n=1) if len(key) <= _LONGEST_KEY else []
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    message = f"{dotted(path)} is not a known key: {hint}"
-    return Problem(
-        path=path, message=message, expected=near[0] if near else f"one of {', '.join(known)}", value=shown(key)
-    )
+def _known_keys(path: KeyPath) -> Collection[str]:
+    return _SECTIONS[tuple(part for part in path if isinstance(part, str))].model_fields

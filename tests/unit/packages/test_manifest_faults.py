@@ -6,7 +6,7 @@ import pytest
 
 from agent_manager.adapters.packages.manifest_file import MAX_BYTES, parse_manifest
 from agent_manager.adapters.packages.problems import MAX_FAULTS, as_faults
-from agent_manager.adapters.packages.yaml_document import MAX_DEPTH, MAX_NODES
+from agent_manager.documents.yaml_document import MAX_DEPTH, MAX_NODES
 from agent_manager.domain.agents import ManifestFault
 
 VALID = "version: 1.0.0\nentrypoint: main.py\n"

@@ -7,20 +7,29 @@ found and aliases cannot multiply without end.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from agent_manager.adapters.packages import core_schema
-from agent_manager.adapters.packages.problems import KeyPath, Problem, dotted, mismatch, shortened, shown
+from agent_manager.documents import core_schema
+from agent_manager.documents.problems import KeyPath, Problem, dotted, mismatch, shortened, shown
 
 MAX_NODES = 20_000
 """Values in one document, those behind aliases counted wherever they are used."""
 
 MAX_DEPTH = 32
 """Levels of nesting."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentKind:
+    """What a document is called ("the manifest"), what its first lines may be, and which values are not repeated."""
+
+    name: str
+    example: str
+    is_secret: Callable[[KeyPath], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,13 +49,13 @@ class _RefusedError(Exception):
         self.problem = problem
 
 
-def read_document(text: str) -> Document | Problem:
+def read_document(text: str, kind: DocumentKind) -> Document | Problem:
     """Read one YAML document whose top level is a mapping; a Problem when there is nothing to go on with."""
     try:
         node = _compose(text)
         if not isinstance(node, yaml.MappingNode):
-            return _not_a_mapping(node)
-        conversion = _Conversion()
+            return _not_a_mapping(node, kind)
+        conversion = _Conversion(kind)
         data = conversion.value(node, ())
     except _RefusedError as refused:
         return refused.problem
@@ -61,13 +70,13 @@ def read_document(text: str) -> Document | Problem:
     return Document(data=data, lines=conversion.lines, problems=tuple(conversion.problems))
 
 
-def _not_a_mapping(node: yaml.Node | None) -> Problem:
-    expected = "a mapping of keys to values, such as `version: 1.0.0` and `entrypoint: main.py`"
+def _not_a_mapping(node: yaml.Node | None, kind: DocumentKind) -> Problem:
+    expected = f"a mapping of keys to values, such as {kind.example}"
     if node is None:
         return Problem(path=(), message=f"is empty; expected {expected}", expected=expected, line=1)
     line = node.start_mark.line + 1
-    kind = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
-    return Problem(path=(), message=f"is {kind}; expected {expected}", expected=expected, line=line)
+    found = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+    return Problem(path=(), message=f"is {found}; expected {expected}", expected=expected, line=line)
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
@@ -125,7 +134,8 @@ def _check_bounds(nodes: int, depth: int, line: int) -> None:
 class _Conversion:
     """Nodes to data, collecting lines and problems on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: DocumentKind) -> None:
+        self._kind = kind
         self.lines: dict[KeyPath, int] = {}
         self.problems: list[Problem] = []
         self._visited = 0
@@ -170,7 +180,7 @@ class _Conversion:
         if expected is None:
             return str(node.value)
         seen, line = _seen(node), node.start_mark.line + 1
-        message = f"a key of {dotted(path) or 'the manifest'} must be {expected}, not {seen}"
+        message = f"a key of {dotted(path) or self._kind.name} must be {expected}, not {seen}"
         self.problems.append(Problem(path=path, message=message, expected=expected, value=seen, line=line))
         return None
 
@@ -181,12 +191,15 @@ class _Conversion:
         try:
             return construct(node.value)
         except ValueError as error:
-            self.problems.append(mismatch(path, _seen(node), str(error)))
+            self.problems.append(self._mismatch(path, _seen(node), str(error)))
             return None
 
     def _tagged(self, node: yaml.Node, path: KeyPath) -> None:
         tag = shortened(node.tag.replace(core_schema.TAG, "!!"))
-        self.problems.append(mismatch(path, tag, "a plain value without a tag"))
+        self.problems.append(self._mismatch(path, tag, "a plain value without a tag"))
+
+    def _mismatch(self, path: KeyPath, seen: str, expected: str) -> Problem:
+        return mismatch(path, seen, expected, secret=self._kind.is_secret(path))
 
 
 def _seen(node: yaml.Node) -> str:
