@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up test lint types layers unit format lock clean
+.PHONY: up test lint types layers unit format reference lock clean
 
 up: $(VENV)/.embedded  ## run a whole node in the foreground
 	@exec $(BIN)/agent-manager up
@@ -25,6 +25,9 @@ unit: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(VENV)/.dev  ## write what is generated from the code
+	$(BIN)/python tools/generate.py
 
 lock:  ## resolve anew and write constraints.txt
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock

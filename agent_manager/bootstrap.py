@@ -18,11 +18,12 @@ from agent_manager.adapters.nats.connection import BusConnection
 from agent_manager.adapters.nats.credentials import LaunchIdentities
 from agent_manager.adapters.nats.embedded import NatsFiles
 from agent_manager.adapters.nats.feed import Feed
-from agent_manager.adapters.nats.keyring import load_keyring
+from agent_manager.adapters.nats.keyring import load_issuer
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.processes import PsutilProcessInspector
 from agent_manager.adapters.sql.sqlite import SqliteStore
 from agent_manager.adapters.system import SystemChance, SystemClock
+from agent_manager.configuration.live import Live
 from agent_manager.protocol import subjects
 from agent_manager.protocol.release import release
 from agent_manager.services.commands import Commands
@@ -33,10 +34,13 @@ from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
 from agent_manager.services.supervisor import Supervisor
-from agent_manager.settings import ManagerSettings
+from agent_manager.settings.manager import ManagerSettings, NodeIds, secret_variables
 from agent_manager.transport.endpoints import Endpoints
 from agent_manager.transport.handlers import Handlers
 from agent_manager.transport.reports import Reports
+
+LAUNCHER_FD = 3
+"""The manager's end of the connection to the launcher, which it inherits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,20 +68,23 @@ class _Bus:
         return self.connection.client
 
 
-def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyncio.TaskGroup) -> Manager:
+def build(
+    live: Live[ManagerSettings], node: NodeIds, environment: Mapping[str, str], tasks: asyncio.TaskGroup
+) -> Manager:
     """Build everything. Connects to nothing yet; requests and actions will be tasks of `tasks`."""
+    settings, node_id = live.now, node.node_id
     clock, chance = SystemClock(), SystemChance()
     files = NatsFiles(data_dir=settings.data_dir)
     output = LogDirectory(settings.data_dir / "logs" / "agents")
     late = _Bus()
-    launcher = LauncherClient(settings.launcher_fd, _recipe(settings, environment, output))
+    launcher = LauncherClient(LAUNCHER_FD, _recipe(settings, node_id, environment, output))
     store = SqliteStore(settings.database_url)
     feed = Feed(late.client)
-    journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=settings.node_id)
+    journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=node_id)
     eyesight = Eyesight(clock)
     supervisor = Supervisor(
         launcher=launcher,
-        identities=_identities(settings, files, clock),
+        identities=_identities(settings, node_id, files, clock),
         channel=NatsAgentChannel(late.client),
         journal=journal,
         eyesight=eyesight,
@@ -87,7 +94,7 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
     )
     eyesight.on_change(supervisor.sight_changed)
     reconciler = Reconciler(
-        store=store, supervisor=supervisor, node_id=settings.node_id, interval_s=settings.monitoring_interval_s
+        store=store, supervisor=supervisor, node_id=node_id, interval_s=lambda: live.now.service.monitoring_interval_s
     )
     counters = Counters(supervisor)
     journal.on_released(counters.forget)
@@ -99,32 +106,30 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
         inspector=PsutilProcessInspector(),
         logs=output,
         clock=clock,
-        node=_this_node(settings, clock),
+        node=_this_node(node, clock),
     )
-    endpoints = Endpoints(
-        handlers=Handlers(commands, queries).table(), tasks=tasks, version=release(), node_id=settings.node_id
-    )
-    reports = Reports(supervisor=supervisor, counters=counters, publish=feed.publish, node_id=settings.node_id)
+    endpoints = Endpoints(handlers=Handlers(commands, queries).table(), tasks=tasks, version=release(), node_id=node_id)
+    reports = Reports(supervisor=supervisor, counters=counters, publish=feed.publish, node_id=node_id)
 
     async def subscribe(client: Client) -> None:
         await reports.register(client)
         await endpoints.register(client)
 
     late.connection = BusConnection(
-        url=settings.nats_url,
-        credentials=files.manager_credentials,
+        url=settings.nats.url[0],
+        credentials=settings.nats.creds or files.manager_credentials,
         inbox_prefix=subjects.MANAGER_INBOX_PREFIX,
         on_connected=subscribe,
         on_up=eyesight.opened,
         on_down=eyesight.closed,
     )
     discovery = Discovery(
-        source=FolderPackageSource(settings.packages_dir, interval_s=settings.discovery_interval_s),
+        source=FolderPackageSource(settings.packages_dir, interval_s=settings.service.discovery_interval_s),
         store=store,
         announcer=feed,
         reconciler=reconciler,
         clock=clock,
-        node_id=settings.node_id,
+        node_id=node_id,
     )
     return Manager(
         launcher=launcher,
@@ -139,31 +144,34 @@ def build(settings: ManagerSettings, environment: Mapping[str, str], tasks: asyn
     )
 
 
-def _recipe(settings: ManagerSettings, environment: Mapping[str, str], output: LogDirectory) -> LaunchRecipe:
+def _recipe(
+    settings: ManagerSettings, node_id: str, environment: Mapping[str, str], output: LogDirectory
+) -> LaunchRecipe:
     return LaunchRecipe(
-        node_id=settings.node_id,
-        nats_url=settings.nats_url,
+        node_id=node_id,
+        nats_url=settings.nats.url[0],
         python=sys.executable,
         output_stem=output.stem,
         inherited=environment,
+        withheld=secret_variables(),
     )
 
 
-def _identities(settings: ManagerSettings, files: NatsFiles, clock: SystemClock) -> LaunchIdentities:
+def _identities(settings: ManagerSettings, node_id: str, files: NatsFiles, clock: SystemClock) -> LaunchIdentities:
     return LaunchIdentities(
         directory=files.launch_credentials,
-        issuer=load_keyring(files.keys).issuer,
-        node_id=settings.node_id,
+        issuer=load_issuer(settings.nats.signing_key or files.signing_key, settings.nats.account),
+        node_id=node_id,
         clock=clock,
         # Without renewal an expiry would close every agent's connection for good.
         lifetime_s=None,
     )
 
 
-def _this_node(settings: ManagerSettings, clock: SystemClock) -> NodeIdentity:
+def _this_node(node: NodeIds, clock: SystemClock) -> NodeIdentity:
     return NodeIdentity(
-        node_id=settings.node_id,
-        cluster_id=settings.cluster_id,
+        node_id=node.node_id,
+        cluster_id=node.cluster_id,
         version=release(),
         manager_pid=os.getpid(),
         launcher_pid=os.getppid(),

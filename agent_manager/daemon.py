@@ -10,17 +10,21 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 
 from agent_manager import logs
 from agent_manager.bootstrap import Manager, build
+from agent_manager.configuration.live import Live
+from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.ports.launcher import LauncherEvent, ShutdownRequested
-from agent_manager.settings import ManagerSettings
+from agent_manager.settings.manager import MANAGER, ManagerSettings, NodeIds
 
 LAST_WORDS_S = 5.0
 """How long the last observations may take to be written and published when the node goes down."""
 STORE_RETRY_S = 1.0
 """Pause between two attempts to open the store."""
+EXIT_BAD_SETTINGS = 2
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +36,9 @@ class _OverError(Exception):
 class Daemon:
     """One run of the manager."""
 
-    def __init__(self, settings: ManagerSettings) -> None:
+    def __init__(self, settings: Live[ManagerSettings], node: NodeIds) -> None:
         self._settings = settings
+        self._node = node
         self._told_to_end = asyncio.Event()
         self._node_goes_down = False
 
@@ -42,10 +47,12 @@ class Daemon:
 
         Raises what makes going on impossible, such as the death of the launcher.
         """
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._told_to_end.set)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._told_to_end.set)
+        loop.add_signal_handler(signal.SIGHUP, self._read_settings_again)
         try:
             async with asyncio.TaskGroup() as tasks:
-                manager = build(self._settings, os.environ, tasks)
+                manager = build(self._settings, self._node, os.environ, tasks)
                 await self._take_over(manager, tasks)
                 desired = tasks.create_task(self._keep_desired_state(manager, tasks), name="desired state")
                 await self._told_to_end.wait()
@@ -89,6 +96,10 @@ class Daemon:
             tasks.create_task(manager.discovery.run(), name="discovery")
             manager.launcher.ready()
 
+    def _read_settings_again(self) -> None:
+        self._settings.reload_and_log(os.environ)
+        logs.set_level(self._settings.now.service.log_level)
+
     def _shut_down(self, manager: Manager, *, hurry: bool) -> None:
         self._node_goes_down = True
         self._told_to_end.set()
@@ -111,9 +122,17 @@ class Daemon:
 
 def main() -> None:
     """Entry point: `python -P -m agent_manager.daemon`, started by the launcher."""
-    settings = ManagerSettings()
-    logs.configure(settings.log_level)
-    asyncio.run(Daemon(settings).run())
+    try:
+        loaded = MANAGER.load(os.environ)
+    except ConfigurationError as error:
+        logs.configure("INFO")
+        for fault in error.faults:
+            log.error("settings_refused", extra={"fault": fault})
+        sys.exit(EXIT_BAD_SETTINGS)
+    logs.configure(loaded.settings.service.log_level)
+    settings = Live(MANAGER, loaded)
+    settings.log_unused()
+    asyncio.run(Daemon(settings, NodeIds.of(os.environ)).run())
 
 
 if __name__ == "__main__":

@@ -30,3 +30,8 @@ def configure(level: str) -> None:
     logging.getLogger("nats").setLevel(logging.CRITICAL)
     # A line for every change it sees, those an agent makes in its own folder included.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """Log what is at least as severe as `level` from now on."""
+    logging.getLogger().setLevel(level)

@@ -44,7 +44,7 @@ def create_app(manager: ManagerClient, settings: Settings) -> FastAPI:
     )
     app.state.manager = manager
     app.state.settings = settings
-    app.add_middleware(BrowserGuard, hosts={*LOCAL_NAMES, settings.host})
+    app.add_middleware(BrowserGuard, hosts={*LOCAL_NAMES, settings.service.host})
     problem_handlers.install(app)
     resources = _resources()
     app.include_router(resources, prefix=PREFIX)

@@ -30,13 +30,13 @@ class ManagerClient:
     """The managers behind the bus. `run` keeps the connection; everything else works, or fails at once, at any time."""
 
     def __init__(self, settings: Settings) -> None:
-        self.feed = EventFeed(backlog_bytes=settings.backlog_bytes)
-        self._request_timeout_s = settings.request_timeout_s
+        self.feed = EventFeed(backlog_bytes=settings.streams.backlog_bytes)
+        self._request_timeout_s = settings.service.request_timeout_s
         self._waiting: set[asyncio.Timeout] = set()
         self._ending: RequestFailedError | None = None
         self._link = NatsLink(
-            url=settings.nats_url,
-            credentials=settings.nats_creds,
+            url=settings.nats.servers[0],
+            credentials=settings.nats.creds,
             on_event=self.feed.publish,
             on_lost=self._interrupt,
         )

@@ -22,8 +22,8 @@ class ApiServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                host=settings.host,
-                port=settings.port,
+                host=settings.service.host,
+                port=settings.service.port,
                 access_log=False,
                 log_config=None,
                 server_header=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,8 @@ class ProcessStart:
 class LaunchRecipe:
     """What is the same for every launch of this node.
 
-    `inherited` is the environment the manager was started with; `output_stem` gives the path of an instance's output
-    files without `.out.log` and `.err.log`.
+    `inherited` is the environment the manager was started with, of which no agent gets what is `withheld`;
+    `output_stem` gives the path of an instance's output files without `.out.log` and `.err.log`.
     """
 
     node_id: str
@@ -39,6 +39,7 @@ class LaunchRecipe:
     python: str
     output_stem: Callable[[str], str]
     inherited: Mapping[str, str]
+    withheld: Collection[str] = ()
 
     def prepare(self, instance: Instance, launch: Launch, credentials: str) -> ProcessStart:
         """The command of `launch`. The manifest's `env` overrides what is inherited, never the launch's identity."""
@@ -52,7 +53,11 @@ class LaunchRecipe:
         )
 
     def _surroundings(self, spec: AgentSpec) -> dict[str, str]:
-        inherited = {key: value for key, value in self.inherited.items() if not key.startswith(_OWN_PREFIXES)}
+        inherited = {
+            key: value
+            for key, value in self.inherited.items()
+            if not key.startswith(_OWN_PREFIXES) and key not in self.withheld
+        }
         # Output is read through a pipe, where Python would keep it back until a block is full.
         chosen = {**inherited, "PYTHONUNBUFFERED": "1", **spec.env}
         # The one name of an identity that a launch may lack: nobody else may set it then.

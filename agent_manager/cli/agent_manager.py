@@ -1,18 +1,42 @@
-"""`agent-manager`: starts a node."""
+"""`agent-manager`: starts a node, and looks after what belongs to one."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from agent_manager.cli import up as node
-from agent_manager.domain.errors import AgentManagerError
+from agent_manager.cli import configuration
+from agent_manager.cli.node import NodeOptions, become_node
+from agent_manager.configuration.loading import ConfigurationError, Loaded
+from agent_manager.configuration.program import Flag
+from agent_manager.domain.errors import AgentManagerError, InvalidRequestError
 from agent_manager.protocol.release import release
+from agent_manager.settings.manager import MANAGER, ManagerSettings
+from management_api.settings import API
+
+EXIT_FAILED = 1
+EXIT_BAD_SETTINGS = 2
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(configuration.app, name="config")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="The file with the settings.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Where keys, database, logs and state are kept.  [default: .agent-manager]")
+]
+PackagesOption = Annotated[
+    Path | None, typer.Option(help="The folder with the agent packages.  [default: agent_packages]")
+]
+DatabaseOption = Annotated[
+    str | None, typer.Option(help="URL of the database.  [default: SQLite in the data directory]")
+]
+LogLevelOption = Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.  [default: INFO]")]
 
 
 def _version(wanted: bool) -> None:
@@ -32,32 +56,92 @@ def _program(
 
 @app.command()
 def up(
-    data_dir: Annotated[Path, typer.Option(help="Where keys, database, logs and state are kept.")] = Path(
-        ".agent-manager"
-    ),
-    packages: Annotated[Path, typer.Option(help="The folder with the agent packages.")] = Path("agent_packages"),
-    host: Annotated[str, typer.Option(help="Loopback address the API listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes any free one.")] = 8000,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    packages: PackagesOption = None,
+    database_url: DatabaseOption = None,
+    host: Annotated[str | None, typer.Option(help="Loopback address the API listens on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 takes any free one.  [default: 8000]")
+    ] = None,
     nats_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the embedded NATS server; 0 takes any free one.")
     ] = 4222,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_level: LogLevelOption = None,
 ) -> None:
     """Run a whole node in the foreground: launcher, NATS, SQLite, manager, API and the agents. Ctrl-C stops it all."""
-    try:
-        node.up(
-            node.UpOptions(
-                data_dir=data_dir.absolute(),
-                packages_dir=packages.absolute(),
-                host=host,
-                port=port,
-                nats_port=nats_port,
-                log_level=log_level.upper(),
+    flags = _flags(data_dir, packages, database_url, log_level)
+    with _told():
+        loaded = MANAGER.load(os.environ, config=config, flags=flags)
+        api_flags = (("--host", "service.host", host), ("--port", "service.port", port))
+        api = API.load(os.environ, flags=api_flags).settings
+        _say_what_is_unused(loaded)
+        become_node(NodeOptions(settings=loaded.settings, api=api, nats_port=nats_port, given=_given(config, flags)))
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    packages: PackagesOption = None,
+    database_url: DatabaseOption = None,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Run a node as a service: launcher, manager and the agents, on a NATS server that the settings name."""
+    flags = _flags(data_dir, packages, database_url, log_level)
+    with _told():
+        loaded = MANAGER.load(os.environ, config=config, flags=flags)
+        if not loaded.settings.nats.is_external:
+            raise InvalidRequestError(
+                "run needs a NATS server: name it with nats.url in the settings or AGENT_MANAGER_NATS_URL; "
+                "`agent-manager up` runs one of its own"
             )
-        )
+        _say_what_is_unused(loaded)
+        become_node(NodeOptions(settings=loaded.settings, api=None, nats_port=0, given=_given(config, flags)))
+
+
+def _flags(data_dir: Path | None, packages: Path | None, database_url: str | None, log_level: str | None) -> list[Flag]:
+    return [
+        ("--data-dir", "data_dir", data_dir),
+        ("--packages", "packages_dir", packages),
+        ("--database-url", "database.url", database_url),
+        ("--log-level", "service.log_level", log_level),
+    ]
+
+
+def _given(config: Path | None, flags: list[Flag]) -> dict[str, str]:
+    """What was chosen on the command line, as variables: the manager reads its settings itself, at each start."""
+    names = {key.name: key.variables(MANAGER.prefix)[0] for key in MANAGER.keys}
+    given: dict[str, str] = {
+        names[name]: str(value.absolute() if isinstance(value, Path) else value)
+        for _, name, value in flags
+        if value is not None
+    }
+    file = MANAGER.config_file(os.environ, config)
+    return given | ({MANAGER.config_variable: str(file.absolute())} if file is not None else {})
+
+
+def _say_what_is_unused(loaded: Loaded[ManagerSettings]) -> None:
+    for key, awaited in loaded.without_effect():
+        _complain(f"{loaded.origin(key)}: {key.name} has no effect yet: {awaited} will use it")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong goes to standard error, a line each, and decides the exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        for fault in error.faults:
+            _complain(fault)
+        raise typer.Exit(EXIT_BAD_SETTINGS) from error
     except AgentManagerError as error:
-        print(f"agent-manager: {error.message}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        _complain(error.message)
+        raise typer.Exit(EXIT_FAILED) from error
+
+
+def _complain(words: Any) -> None:
+    print(f"agent-manager: {words}", file=sys.stderr)
 
 
 def main() -> None:

@@ -17,12 +17,13 @@ from pathlib import Path
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_manager.cli.printable import printable
+from agent_manager.cli.service_table import STATE_FILE
 from agent_manager.protocol import subjects
 from agent_manager.protocol.messages import EventMessage
 from agent_manager.protocol.release import release
+from agent_manager.settings.manager import MANAGER, ManagerSettings
 
 LOOK_S = 0.125
 """How often to look for the state file while the node starts."""
@@ -30,19 +31,7 @@ PATIENCE_S = 15
 """After this long without one, the person is told where to look."""
 
 
-class ConsoleSettings(BaseSettings):
-    """Environment variables `AGENT_MANAGER_…`, set by `up`."""
-
-    model_config = SettingsConfigDict(env_prefix="AGENT_MANAGER_", frozen=True, extra="ignore")
-
-    state_file: Path
-    data_dir: Path
-    packages_dir: Path
-    nats_url: str
-    nats_creds: Path
-
-
-def banner(settings: ConsoleSettings, state: dict[str, str], scripts: Path) -> str:
+def banner(settings: ManagerSettings, state: dict[str, str], scripts: Path) -> str:
     """What a person needs to know of a node that has come up; `scripts` is where this product's programs are."""
     ctl, api = shlex.quote(_shown(scripts / "agentctl")), state["api_url"]
     data_option = (
@@ -55,7 +44,7 @@ def banner(settings: ConsoleSettings, state: dict[str, str], scripts: Path) -> s
             f"agent-manager {release()} is up",
             "",
             f"  API        {api}   (description: {api}/api/v1/openapi.json)",
-            f"  NATS       {state['nats_url']}   credentials: {_shown(Path(state['nats_creds']))}",
+            f"  NATS       {state['nats_url']}{_credentials(state)}",
             f"  packages   {_shown(settings.packages_dir)}",
             f"  data       {_shown(settings.data_dir)}",
             f"  logs       {_shown(settings.data_dir / 'logs')}",
@@ -79,6 +68,10 @@ def line(event: EventMessage) -> str:
     return printable(f"{event.at.astimezone():%H:%M:%S}  {who:<18} {event.type:<18} {words}").replace("\n", " ")
 
 
+def _credentials(state: dict[str, str]) -> str:
+    return f"   credentials: {_shown(Path(state['nats_creds']))}" if "nats_creds" in state else ""
+
+
 def _shown(path: Path) -> str:
     try:
         return str(path.relative_to(Path.cwd()))
@@ -89,7 +82,7 @@ def _shown(path: Path) -> str:
 class Console:
     """One run of the console."""
 
-    def __init__(self, settings: ConsoleSettings) -> None:
+    def __init__(self, settings: ManagerSettings) -> None:
         self._settings = settings
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._over = asyncio.Event()
@@ -118,7 +111,7 @@ class Console:
         looks = 0
         while True:
             try:
-                return dict(json.loads(self._settings.state_file.read_text(encoding="utf-8")))
+                return dict(json.loads((self._settings.data_dir / STATE_FILE).read_text(encoding="utf-8")))
             except FileNotFoundError:
                 await asyncio.sleep(LOOK_S)
             looks += 1
@@ -128,8 +121,8 @@ class Console:
     async def _follow(self) -> None:
         client = Client()
         await client.connect(
-            servers=[self._settings.nats_url],
-            user_credentials=str(self._settings.nats_creds),
+            servers=list(self._settings.nats.url),
+            user_credentials=str(self._settings.nats.creds) if self._settings.nats.creds else None,
             max_reconnect_attempts=-1,
             # Annotated as int, used as seconds for asyncio.sleep.
             reconnect_time_wait=LOOK_S,  # type: ignore[arg-type]
@@ -162,7 +155,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Entry point: `python -P -m agent_manager.cli.console`, started by the launcher under `up`."""
-    asyncio.run(Console(ConsoleSettings()).run())
+    asyncio.run(Console(MANAGER.load(os.environ).settings).run())
 
 
 if __name__ == "__main__":

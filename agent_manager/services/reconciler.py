@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from agent_manager.domain.agents import Agent
 from agent_manager.domain.errors import AgentManagerError
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Plans again after every nudge, and every `interval_s` seconds in case one was lost."""
+    """Plans again after every nudge, and every `interval_s()` seconds in case one was lost."""
 
-    def __init__(self, *, store: Store, supervisor: Supervisor, node_id: str, interval_s: float) -> None:
+    def __init__(self, *, store: Store, supervisor: Supervisor, node_id: str, interval_s: Callable[[], float]) -> None:
         self._store = store
         self._supervisor = supervisor
         self._node_id = node_id
@@ -61,7 +61,7 @@ class Reconciler:
 
     async def _read(self, now: float) -> None:
         """Read what is desired. However much goes on here, it is read again within the interval."""
-        self._read_at = now + self._interval_s
+        self._read_at = now + self._interval_s()
         try:
             agents = await self._store.read(lambda transaction: transaction.agents())
         except AgentManagerError as error:

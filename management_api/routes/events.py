@@ -40,4 +40,4 @@ async def follow_events(manager: Manager, settings: ApiSettings, agent_id: Agent
     no connection to NATS is missing here.
     """
     manager.check_connected()
-    return EventStream(manager.feed, agent_id=agent_id, keep_alive_s=settings.keep_alive_s)
+    return EventStream(manager.feed, agent_id=agent_id, keep_alive_s=settings.streams.keep_alive_s)

@@ -29,5 +29,5 @@ async def manager(nats: NatsHarness) -> AsyncIterator[FakeManager]:
 @pytest.fixture
 async def api(nats: NatsHarness) -> AsyncIterator[LiveApi]:
     """The API, connected; with short patience."""
-    async with running_api(nats, request_timeout_s=2.0) as live:
+    async with running_api(nats, service={"request_timeout_s": 2.0}) as live:
         yield live

@@ -47,8 +47,8 @@ class LiveApi:
 
 @asynccontextmanager
 async def running_api(nats: NatsHarness, *, connected: bool = True, **settings: Any) -> AsyncIterator[LiveApi]:
-    """An API on a bus; returned once it is connected, unless that is not to be."""
-    made = Settings(nats_url=nats.url, nats_creds=nats.files.api_credentials, **settings)
+    """An API on a bus; returned once it is connected, unless that is not to be. `settings` are groups, as mappings."""
+    made = Settings.model_validate({"nats": {"url": nats.url, "creds": str(nats.files.api_credentials)}, **settings})
     manager = ManagerClient(made)
     app = create_app(manager, made)
     server = ApiServer(app, manager, made)

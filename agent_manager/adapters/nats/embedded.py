@@ -17,7 +17,7 @@ from typing import Any
 
 from agent_manager.adapters.nats.credentials import issue_user
 from agent_manager.adapters.nats.jwt import account_jwt, operator_jwt
-from agent_manager.adapters.nats.keyring import Keyring, load_or_create_keyring
+from agent_manager.adapters.nats.keyring import Keyring, load_or_create_keyring, seed_file
 from agent_manager.adapters.nats.private_files import make_private_directory, write_private
 from agent_manager.domain.errors import ConflictError, UnavailableError
 from agent_manager.protocol.permissions import OF_API, OF_MANAGER, OF_SERVICE
@@ -55,6 +55,11 @@ class NatsFiles:
     def keys(self) -> Path:
         """The keyring."""
         return self.directory / "keys"
+
+    @property
+    def signing_key(self) -> Path:
+        """The seed of the key that signs the users of launches."""
+        return seed_file(self.keys, "account-signing")
 
     @property
     def configuration(self) -> Path:

@@ -77,13 +77,32 @@ def load_or_create_keyring(directory: Path) -> Keyring:
     return load_keyring(directory)
 
 
+def load_issuer(path: Path, account: str | None) -> Issuer:
+    """What makes users from one seed file: an account's own key, or with `account` one that signs for it.
+
+    Raises KeyringError naming the file when it holds no account's key.
+    """
+    try:
+        key = Nkey(path.read_text(encoding="ascii").strip())
+    except (OSError, ValueError) as error:
+        raise _not_a_signing_key(path, str(error)) from error
+    if key.kind is not KeyKind.ACCOUNT:
+        raise _not_a_signing_key(path, f"it holds the key of a {key.kind.name.lower()}, not of an account")
+    return Issuer(account or key.public, key)
+
+
+def seed_file(directory: Path, name: str) -> Path:
+    """Where a keyring in `directory` keeps the seed called `name`."""
+    return directory / f"{name}.nk"
+
+
 def _create(directory: Path) -> None:
     incomplete = directory.with_name(f"{directory.name}.incomplete")
     # Left by a first start that was killed: nobody has used these keys.
     shutil.rmtree(incomplete, ignore_errors=True)
     make_private_directory(incomplete)
     for name, kind in _FILES.items():
-        write_private(_file(incomplete, name), f"{Nkey.generate(kind).seed}\n", durable=True)
+        write_private(seed_file(incomplete, name), f"{Nkey.generate(kind).seed}\n", durable=True)
     os.rename(incomplete, directory)
     sync_directory(directory.parent)
 
@@ -100,7 +119,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _read(directory: Path, name: str) -> Nkey:
-    path = _file(directory, name)
+    path = seed_file(directory, name)
     try:
         key = Nkey(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
@@ -110,8 +129,8 @@ def _read(directory: Path, name: str) -> Nkey:
     return key
 
 
-def _file(directory: Path, name: str) -> Path:
-    return directory / f"{name}.nk"
+def _not_a_signing_key(path: Path, reason: str) -> KeyringError:
+    return KeyringError(f"nats.signing_key: {path} cannot be used: {reason}; it must hold the seed (SA…) of an account")
 
 
 def _unusable(path: Path, reason: str) -> KeyringError:

@@ -78,7 +78,7 @@ async def test_an_unreadable_event_is_passed_over(api: LiveApi, manager: FakeMan
 
 
 async def test_silence_is_filled_with_comments(nats: NatsHarness) -> None:
-    async with running_api(nats, keep_alive_s=0.02) as api, following(api) as lines:
+    async with running_api(nats, streams={"keep_alive_s": 0.02}) as api, following(api) as lines:
         assert [line async for line in taken(lines, 4)] == [": keep-alive", "", ": keep-alive", ""]
 
 
@@ -90,7 +90,7 @@ async def test_a_reader_that_leaves_is_forgotten(api: LiveApi) -> None:
 
 async def test_a_reader_that_does_not_read_is_dropped(nats: NatsHarness, manager: FakeManager) -> None:
     big = event(1, message="x" * 200_000)
-    async with running_api(nats, backlog_bytes=400_000) as api:
+    async with running_api(nats, streams={"backlog_bytes": 400_000}) as api:
         with closing(socket.socket()) as idle:
             idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             idle.connect(("127.0.0.1", api.port))

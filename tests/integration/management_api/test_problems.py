@@ -79,7 +79,7 @@ async def test_a_method_that_is_not_allowed_is_a_problem_and_names_those_that_ar
 
 
 async def test_nobody_answering_is_told_by_the_bus_and_not_by_a_timeout(nats: NatsHarness) -> None:
-    async with running_api(nats, request_timeout_s=300.0) as api:
+    async with running_api(nats, service={"request_timeout_s": 300.0}) as api:
         for path in ("/api/v1/agents", "/readyz"):
             answer = await api.http.get(path)
             assert answer.status_code == 503
@@ -90,7 +90,7 @@ async def test_nobody_answering_is_told_by_the_bus_and_not_by_a_timeout(nats: Na
 
 async def test_a_manager_that_never_answers_is_a_timeout(nats: NatsHarness, manager: FakeManager) -> None:
     manager.ignore(operations.AGENTS_GET)
-    async with running_api(nats, request_timeout_s=0.1) as api:
+    async with running_api(nats, service={"request_timeout_s": 0.1}) as api:
         answer = await api.http.get("/api/v1/agents/echo")
     assert answer.status_code == 504
     problem = problem_of(answer)
@@ -100,7 +100,7 @@ async def test_a_manager_that_never_answers_is_a_timeout(nats: NatsHarness, mana
 
 async def test_a_manager_that_dies_with_a_request_is_not_waited_for(nats: NatsHarness) -> None:
     connection = await nats.connect_as_manager()
-    async with answering(connection) as manager, running_api(nats, request_timeout_s=300.0) as api:
+    async with answering(connection) as manager, running_api(nats, service={"request_timeout_s": 300.0}) as api:
         manager.ignore(operations.AGENTS_START)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(api.http.post("/api/v1/agents/echo/start"))
@@ -117,7 +117,7 @@ async def test_a_manager_that_was_replaced_meanwhile_is_not_waited_for(nats: Nat
     assert isinstance(nodes, NodeList)
     later = nodes.items[0].model_copy(update={"started_at": datetime.now(UTC) + timedelta(days=1)})
     manager.answer(operations.NODES_LIST, NodeList(items=[later]))
-    async with running_api(nats, request_timeout_s=300.0) as api:
+    async with running_api(nats, service={"request_timeout_s": 300.0}) as api:
         answer = await api.http.post("/api/v1/agents/echo/start")
     assert answer.status_code == 503
     assert "ended before it answered" in problem_of(answer)["detail"]

@@ -56,7 +56,7 @@ async def test_a_signal_stops_it_in_order_although_a_stream_is_open(
 ) -> None:
     log = tmp_path / "api.log"
     credentials = str(nats.files.api_credentials)
-    with program(log, port="0", nats_url=nats.url, nats_creds=credentials) as process:
+    with program(log, service_port="0", nats_url=nats.url, nats_creds=credentials) as process:
         url = await eventually(lambda: address_in(log))
         await eventually(lambda: any(line["event"] == "nats_connected" for line in lines_of(log)))
         async with (
@@ -74,7 +74,7 @@ async def test_a_signal_stops_it_in_order_although_a_stream_is_open(
 
 def test_without_a_bus_it_says_so_once_and_lives(tmp_path: Path) -> None:
     log = tmp_path / "api.log"
-    with program(log, port="0", nats_url="nats://user:hunter2@127.0.0.1:1") as process:
+    with program(log, service_port="0", nats_url="nats://user:hunter2@127.0.0.1:1") as process:
         wait_until(lambda: address_in(log))
         wait_until(lambda: any(line["event"] == "nats_unreachable" for line in lines_of(log)))
         assert httpx.get(f"{address_in(log)}/healthz", trust_env=False).status_code == 200
@@ -82,11 +82,34 @@ def test_without_a_bus_it_says_so_once_and_lives(tmp_path: Path) -> None:
     assert "hunter2" not in log.read_text()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
 def test_an_address_others_could_reach_stops_the_start_with_words(tmp_path: Path, host: str) -> None:
     log = tmp_path / "api.log"
-    with program(log, host=host) as process:
+    with program(log, service_host=host) as process:
         assert process.wait(timeout=60) == 2
-    assert log.read_text().startswith("management-api: MANAGEMENT_API_HOST: ")
+    assert log.read_text().startswith("management-api: environment MANAGEMENT_API_SERVICE_HOST: ")
     assert "no authentication" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_a_file_is_read_and_read_again_on_hangup(tmp_path: Path) -> None:
+    log, file = tmp_path / "api.log", tmp_path / "api.yaml"
+    file.write_text("service:\n  port: 0\n  log_level: INFO\n")
+    with program(log, config=str(file)) as process:
+        wait_until(lambda: address_in(log))
+        file.write_text("service:\n  port: 1\n  log_level: DEBUG\n")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: any(line["event"] == "setting_waits_for_start" for line in lines_of(log)))
+        assert process.poll() is None
+    said = {line["setting"]: line["event"] for line in lines_of(log) if "setting" in line}
+    assert said == {"service.log_level": "setting_changed", "service.port": "setting_waits_for_start"}
+
+
+def test_words_it_does_not_know_stop_the_start(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "management_api", "--port", "1"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "management-api: usage: management-api [--config FILE], not --port 1\n",
+    )

@@ -10,6 +10,7 @@ import pytest
 from agent_manager.adapters.launch_recipe import LaunchRecipe, ProcessStart
 from agent_manager.domain.instances import Instance, Launch, Target
 from agent_manager.domain.specification import AgentSpec, HeartbeatPolicy, LogPolicy
+from agent_manager.settings.manager import secret_variables
 from tests.harness.domain import SPEC
 
 
@@ -64,6 +65,22 @@ def test_nobody_overrides_the_identity_of_a_launch(heartbeat: HeartbeatPolicy | 
 def test_settings_of_the_product_are_not_inherited() -> None:
     environment = prepared(AGENT_MANAGER_DATABASE_URL="secret", MANAGEMENT_API_PORT="8000", HOME="/root").environment
     assert not [name for name in environment if name.startswith(("AGENT_MANAGER_", "MANAGEMENT_API_"))]
+    assert environment["HOME"] == "/root"
+
+
+def test_secrets_of_the_product_are_not_inherited_under_any_name() -> None:
+    recipe = LaunchRecipe(
+        node_id="node-1",
+        nats_url="nats://127.0.0.1:4222",
+        python="python",
+        output_stem=str,
+        inherited={"DATABASE_URL": "postgresql://u:p@h/d", "JWT_SECRET": "s", "HOME": "/root"},
+        withheld=secret_variables(),
+    )
+    launch = Launch(launch_id="launch1", incarnation=7, restart_serial=0, spec=SPEC, asked_at=0.0)
+    instance = Instance(agent_id="echo", ordinal=2, target=Target(run=True, spec=SPEC), launch=launch)
+    environment = recipe.prepare(instance, launch, "creds").environment
+    assert {"DATABASE_URL", "JWT_SECRET"}.isdisjoint(environment)
     assert environment["HOME"] == "/root"
 
 

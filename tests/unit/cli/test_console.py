@@ -8,20 +8,15 @@ from typing import Any
 
 import pytest
 
-from agent_manager.cli.console import ConsoleSettings, banner, line
+from agent_manager.cli.console import banner, line
 from agent_manager.protocol.messages import EventMessage
+from agent_manager.settings.manager import ManagerSettings
 
 STATE = {"api_url": "http://127.0.0.1:8000", "nats_url": "nats://127.0.0.1:4222", "nats_creds": "/data/service.creds"}
 
 
 def shown(data_dir: Path) -> str:
-    settings = ConsoleSettings(
-        state_file=data_dir / "up.json",
-        data_dir=data_dir,
-        packages_dir=Path("/packages"),
-        nats_url=STATE["nats_url"],
-        nats_creds=Path(STATE["nats_creds"]),
-    )
+    settings = ManagerSettings(data_dir=data_dir, packages_dir=Path("/packages"))
     return banner(settings, STATE, Path("/venv/bin"))
 
 

@@ -65,7 +65,9 @@ class Bench:
         )
         self.launcher.on_event = self.supervisor.launcher_event
         self.eyesight.on_change(self.supervisor.sight_changed)
-        self.reconciler = Reconciler(store=self.store, supervisor=self.supervisor, node_id=NODE, interval_s=3600.0)
+        self.reconciler = Reconciler(
+            store=self.store, supervisor=self.supervisor, node_id=NODE, interval_s=lambda: 3600.0
+        )
         self.commands = Commands(
             store=self.store,
             announcer=self.announcer,

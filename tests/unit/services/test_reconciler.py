@@ -63,7 +63,7 @@ async def test_a_nudge_makes_it_look_again_at_once(bench: Bench) -> None:
 
 
 async def test_a_lost_nudge_is_made_up_for_even_where_something_always_changes(bench: Bench) -> None:
-    restless = Reconciler(store=bench.store, supervisor=bench.supervisor, node_id=NODE, interval_s=0.05)
+    restless = Reconciler(store=bench.store, supervisor=bench.supervisor, node_id=NODE, interval_s=lambda: 0.05)
     bench.tasks.create_task(restless.run())
     await eventually(lambda: bench.store.reads)
     await bench.save(agent())

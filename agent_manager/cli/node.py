@@ -1,0 +1,152 @@
+"""`agent-manager up` and `run`: prepare everything that needs libraries or decisions, then become the launcher."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_manager.adapters import installation
+from agent_manager.adapters.nats import embedded
+from agent_manager.adapters.nats.private_files import make_private_directory, write_private
+from agent_manager.adapters.sql.migration import migrate
+from agent_manager.cli.service_table import NodePlan, service_table
+from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
+from agent_manager.settings.manager import ManagerSettings
+from management_api.settings import Settings as ApiSettings
+
+Variables = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeOptions:
+    """What may be chosen of a node. `given` are flags as variables, for the manager: they win there too.
+
+    `api` None: no API runs here. `nats_port` is that of the embedded server, 0 any free one; there is none where the
+    settings name a server.
+    """
+
+    settings: ManagerSettings
+    api: ApiSettings | None
+    nats_port: int
+    given: Variables
+
+
+class DataDirectoryError(UnavailableError):
+    """The data directory cannot be made, read or written."""
+
+
+class AlreadyRunningError(ConflictError):
+    """Another node uses the data directory."""
+
+
+def become_node(options: NodeOptions) -> None:
+    """Prepare, then replace this process by the launcher; returns never.
+
+    Raises AgentManagerError with what is wrong and how to mend it.
+    """
+    _check(options)
+    data_dir = options.settings.data_dir
+    try:
+        make_private_directory(data_dir)
+        with _only_one(data_dir):
+            table = service_table(_prepared(options))
+            path = data_dir / "run" / "services.json"
+            make_private_directory(path.parent)
+            write_private(path, json.dumps(table, indent=2))
+    except OSError as error:
+        raise DataDirectoryError(
+            f"the data directory {data_dir} cannot be used: {error}; name another with --data-dir"
+        ) from error
+    # A Ctrl-C that comes while the launcher gets ready waits until it can be heeded.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _check(options: NodeOptions) -> None:
+    settings, api = options.settings, options.api
+    if api is not None and not settings.nats.is_external and api.service.port == options.nats_port != 0:
+        raise InvalidRequestError(
+            f"--port and --nats-port are both {options.nats_port}; API and NATS server need a port each"
+        )
+    if not settings.packages_dir.is_dir():
+        raise InvalidRequestError(
+            f"the packages folder {settings.packages_dir} does not exist; make it, or name another with --packages"
+        )
+    for flag, path in (("--data-dir", settings.data_dir), ("--packages", settings.packages_dir)):
+        _check_path(flag, path)
+
+
+def _check_path(flag: str, path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"{flag} {str(path)!r} is not UTF-8, as whatever travels over the bus must be; name another path"
+        ) from error
+    if "?" in str(path):
+        raise InvalidRequestError(
+            f"{flag} {str(path)!r} has a question mark, which ends a database's path; name another"
+        )
+
+
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the launcher's lock while files are prepared, so that a node that runs on them is not disturbed."""
+    descriptor = os.open(data_dir / "launcher.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise AlreadyRunningError(
+            f"a node is already running on {data_dir}; stop it, or give this one a --data-dir of its own"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _prepared(options: NodeOptions) -> NodePlan:
+    settings, api = options.settings, options.api
+    data_dir = settings.data_dir
+    node = installation.load_or_create(data_dir)
+    nats = None
+    if not settings.nats.is_external:
+        host = _numeric(api.service.host) if api is not None else "127.0.0.1"
+        port = options.nats_port or _free_port(host)
+        nats = embedded.prepare(data_dir=data_dir, host=host, port=port, now=time.time())
+    if api is not None:
+        api = _with_address(api)
+    migrate(settings.database_url)
+    (data_dir / "up.json").unlink(missing_ok=True)
+    return NodePlan(settings=settings, given=options.given, node=node, nats=nats, api=api)
+
+
+def _with_address(api: ApiSettings) -> ApiSettings:
+    """The API's settings with the host as a number, which is what the launcher asks, and a port that is free."""
+    host = _numeric(api.service.host)
+    port = api.service.port or _free_port(host)
+    embedded.check_port_free(host, port, listener="the management API", flag="--port")
+    return api.model_copy(update={"service": api.service.model_copy(update={"host": host, "port": port})})
+
+
+def _numeric(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host
+
+
+def _free_port(host: str) -> int:
+    try:
+        return embedded.free_port(host)
+    except OSError as error:
+        raise InvalidRequestError(f"--host {host} is not an address of this machine: {error}") from error
