@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent_manager.configuration.loading import DEFAULT, ConfigurationError
 from agent_manager.configuration.presentation import annotated_file, in_force
@@ -60,11 +59,19 @@ def show(
     if as_json:
         print(json.dumps({name: {"value": value, "origin": origin} for name, value, origin in rows}, indent=2))
         return
-    table = Table("SETTING", "VALUE", "FROM", box=None, pad_edge=False, header_style="bold")
-    for name, value, origin in rows:
-        table.add_row(name, value, origin)
-    Console(soft_wrap=True).print(table)
+    if rows:
+        print_rows(rows)
+    else:
+        print("everything is at its default")
     print(f"\nfile: {program.config_file(os.environ, config) or 'none'}")
+
+
+def print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
+    """Columns as wide as they must be, never folded: they are read by people and by grep."""
+    titled = [("SETTING", "VALUE", "FROM"), *rows]
+    names, values = (max(len(row[column]) for row in titled) for column in (0, 1))
+    for name, value, origin in titled:
+        print(f"{name:<{names}}  {value:<{values}}  {origin}")
 
 
 @app.command()

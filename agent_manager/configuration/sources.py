@@ -167,9 +167,9 @@ class _Variables:
 
     def read(self) -> Source:
         values = {key.path: given for key in self._keys if (given := self._given(key)) is not None}
-        known = {name for key in self._keys for name in self._names(key)} | set(self._reserved)
+        known = {name for key in self._keys for name in self._names(key)}
         for name in sorted(self._variables):
-            if name.startswith(f"{self._prefix}_") and name not in known:
+            if name.startswith(f"{self._prefix}_") and name not in known | set(self._reserved):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else "no setting has that name"
                 self._faults.append(f"{self._origin(name)}: is not a known variable: {hint}")
