@@ -46,13 +46,14 @@ class Node:
 
     # ---------------------------------------------------------------- its life
 
-    async def up(self) -> None:
+    async def up(self, *options: str) -> None:
         """Start it and wait until it says that it is up."""
         with (self.data_dir.parent / "console.out").open("ab") as console:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "agent_manager.cli", "up"),
                 *("--data-dir", str(self.data_dir), "--packages", str(self.packages)),
                 *("--port", "0", "--nats-port", "0"),
+                *options,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
                 stderr=asyncio.subprocess.STDOUT,
