@@ -2,12 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up test lint types layers unit format reference lock clean
+.PHONY: up test lint types layers docs unit format reference lock clean
 
 up: $(VENV)/.embedded  ## run a whole node in the foreground
 	@exec $(BIN)/agent-manager up
 
-test: lint types layers unit  ## everything that must hold
+test: lint types layers docs unit  ## everything that must hold
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -25,6 +25,9 @@ unit: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev  ## build the site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reference: $(VENV)/.dev  ## write what is generated from the code
 	$(BIN)/python tools/generate.py
