@@ -42,11 +42,21 @@ def load_or_create(data_dir: Path) -> Installation:
         )
         write_private(path, json.dumps(asdict(made), indent=2) + "\n", durable=True)
         return made
+    return _read(path)
+
+
+def load(data_dir: Path) -> Installation | None:
+    """Read `node.json`; None where there is none. Raises InstallationError naming the file."""
+    path = data_dir / "node.json"
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> Installation:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         return Installation(**{key: subjects.token(known[key]) for key in ("node_id", "cluster_id", "tag")})
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InstallationError(
             f"{path} cannot be used ({error}): it holds node_id, cluster_id and tag of this installation. "
-            f"Restore it, or move {data_dir} away to begin anew"
+            f"Restore it, or move {path.parent} away to begin anew"
         ) from error

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from agent_manager.cli import configuration
+from agent_manager.cli.doctor import doctor
 from agent_manager.cli.node import NodeOptions, become_node
 from agent_manager.configuration.loading import ConfigurationError, Loaded
 from agent_manager.configuration.program import Flag
@@ -25,6 +26,7 @@ EXIT_BAD_SETTINGS = 2
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(configuration.app, name="config")
+app.command()(doctor)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The file with the settings.")]
 DataDirOption = Annotated[

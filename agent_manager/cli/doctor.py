@@ -1,0 +1,45 @@
+"""`agent-manager doctor`: the findings for people, or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent_manager.doctor.examination import examine
+from agent_manager.doctor.findings import Finding, Severity
+
+EXIT_FAULTS = 1
+
+_MARKS = {Severity.OK: "ok     ", Severity.WARNING: "warning", Severity.FAULT: "FAULT  "}
+
+
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", help="The file with the settings.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The node's data directory.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+) -> None:
+    """Look at everything a node needs, running or not; say what is wrong and how to mend it. Changes nothing."""
+    findings = asyncio.run(_findings(config, data_dir, said=not as_json))
+    faults = sum(finding.severity is Severity.FAULT for finding in findings)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        print(f"\n{len(findings)} findings, {faults} of them faults")
+    raise typer.Exit(EXIT_FAULTS if faults else 0)
+
+
+async def _findings(config: Path | None, data_dir: Path | None, *, said: bool) -> list[Finding]:
+    findings = []
+    async for finding in examine(os.environ, config=config, data_dir=data_dir):
+        findings.append(finding)
+        if said:
+            print(f"{_MARKS[finding.severity]}  {finding.subject}: {finding.message}")
+            if finding.remedy is not None:
+                print(f"{'':>9}→ {finding.remedy}")
+    return findings

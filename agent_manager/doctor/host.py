@@ -1,0 +1,108 @@
+"""The machine: what the kernel allows a supervisor here."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
+
+MIN_OPEN_FILES = 4_096
+"""A launcher with a few hundred instances holds four descriptors for each."""
+MIN_FREE_BYTES = 200 * 1024 * 1024
+MIN_WATCHES = 8_192
+
+_INOTIFY = Path("/proc/sys/fs/inotify")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def python_and_kernel(patient: Patient) -> Iterator[Finding]:
+    """Versions, and what the launcher is built on."""
+    version = platform.python_version()
+    if sys.platform != "linux":
+        yield fault("host", f"this is {sys.platform}", "run the node on Linux: the launcher is a Linux init")
+        return
+    if not hasattr(os, "pidfd_open") or not Path("/proc/self/stat").exists():
+        yield fault("host", "the kernel lacks pidfd or /proc", "use Linux 5.3 or newer with /proc mounted")
+        return
+    yield ok("host", f"Python {version} on Linux {platform.release()}")
+
+
+def open_files(patient: Patient) -> Iterator[Finding]:
+    """The limit of descriptors: one that is too low shows as agents that cannot be started."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < MIN_OPEN_FILES:
+        yield warning(
+            "open files",
+            f"a process may open {soft} files (hard limit {hard}); an instance takes four of the launcher's",
+            f"raise it to {MIN_OPEN_FILES} or more: `ulimit -n`, or LimitNOFILE= in the unit",
+        )
+    else:
+        yield ok("open files", f"up to {soft}")
+
+
+def watches(patient: Patient) -> Iterator[Finding]:
+    """inotify: without watches changed packages are noticed at the discovery interval only."""
+    try:
+        allowed = int((_INOTIFY / "max_user_watches").read_text())
+        instances = int((_INOTIFY / "max_user_instances").read_text())
+    except (OSError, ValueError):
+        yield warning(
+            "file watches",
+            "the kernel does not say how many files may be watched",
+            "nothing, if changed packages are noticed; otherwise lower service.discovery_interval",
+        )
+        return
+    if allowed < MIN_WATCHES or instances < 16:
+        yield warning(
+            "file watches",
+            f"a user may watch {allowed} files with {instances} watchers",
+            "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances with sysctl",
+        )
+    else:
+        yield ok("file watches", f"up to {allowed}")
+
+
+def disk(patient: Patient) -> Iterator[Finding]:
+    """Space where database, streams and logs grow."""
+    directory = _existing(patient.settings.data_dir)
+    usage = shutil.disk_usage(directory)
+    inodes = os.statvfs(directory)
+    free = f"{usage.free / 1024**2:.0f} MiB free at {directory}"
+    if usage.free < MIN_FREE_BYTES:
+        yield fault(
+            "disk",
+            f"only {free}: database and streams refuse what they cannot keep, and output of agents is dropped",
+            "free some space, or move the data directory (data_dir) to a larger disk",
+        )
+    elif inodes.f_files and inodes.f_favail < 1_000:
+        yield fault("disk", f"only {inodes.f_favail} inodes left at {directory}", "remove files that nobody needs")
+    else:
+        yield ok("disk", free)
+
+
+def isolation(patient: Patient) -> Iterator[Finding]:
+    """Whether agents could be kept apart from the manager, and ended for certain."""
+    if os.access(_CGROUP / "cgroup.procs", os.W_OK) and (_CGROUP / "cgroup.controllers").exists():
+        yield ok("process trees", "cgroup v2 can be written")
+    else:
+        yield warning(
+            "process trees",
+            "there is no cgroup v2 that can be written: what an agent starts is found by group, session and "
+            "environment, which a process that hides on purpose escapes",
+            "run the node under systemd with Delegate=yes, or in a container with a writable cgroup",
+        )
+    yield warning(
+        "isolation",
+        "agents run as the same user as the manager and can read its files",
+        "run only agents you trust; give the node a user of its own",
+    )
+
+
+def _existing(path: Path) -> Path:
+    return next(each for each in (path, *path.parents) if each.exists())

