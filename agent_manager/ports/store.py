@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 from agent_manager.domain.agents import Agent, Package
@@ -70,12 +71,40 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Runs units of work. Raises UnavailableError when the database cannot be reached or does not take the write."""
+    """Runs units of work. Raises UnavailableError when the database cannot be reached or does not take the write.
+
+    A unit is a pure function of its transaction: where the database finds it at odds with another one it is run again.
+    """
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` and commit; on return what it wrote is on disk. An exception of `work` undoes it alone."""
+        """Run `work` and commit; on return what it wrote is on disk. An exception of `work` undoes it alone.
+
+        Units are carried out as if one after the other, in any order.
+        """
         ...
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a consistent snapshot; it must not write."""
+        ...
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one in the cluster that holds `name`, for the time of the block; waits until it is free.
+
+        A holding that is lost with the database ends the block: what runs in it is cancelled, and the block raises
+        UnavailableError, as it does where the database cannot be reached while it waits. Whoever is cut off may go on
+        for some seconds after another one has begun: what must not happen twice needs a fence of its own, such as an
+        expected last sequence.
+        """
+        ...
+
+
+class ManagedStore(Store, Protocol):
+    """A store with its life."""
+
+    async def open(self) -> None:
+        """Connect and check the schema; may be tried again after a failure. Raises UnavailableError."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked before, then let go of the database. Nothing happens when it is not open."""
         ...

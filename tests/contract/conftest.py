@@ -9,25 +9,36 @@ from pathlib import Path
 import pytest
 
 from agent_manager.adapters.sql.migration import migrate
-from agent_manager.adapters.sql.sqlite import SqliteStore
-from agent_manager.ports.store import Store
+from agent_manager.adapters.sql.opening import store_at
+from agent_manager.ports.store import ManagedStore, Store
+from tests.harness.postgres import PostgresDatabases
 
 
 @asynccontextmanager
-async def sqlite_file(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
-    async with SqliteStore(url) as store:
-        yield store
+async def url_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if kind == "postgresql":
+        databases: PostgresDatabases = request.getfixturevalue("postgres")
+        async with databases.database() as url:
+            yield url
+    elif kind == "sqlite_file":
+        url = f"sqlite:///{tmp_path / 'store.db'}"
+        migrate(url)
+        yield url
+    else:
+        yield "sqlite://"
 
 
 @asynccontextmanager
-async def sqlite_memory(tmp_path: Path) -> AsyncIterator[Store]:
-    async with SqliteStore("sqlite://") as store:
+async def opened(url: str) -> AsyncIterator[ManagedStore]:
+    store = store_at(url)
+    await store.open()
+    try:
         yield store
+    finally:
+        await store.close()
 
 
-@pytest.fixture(params=[sqlite_file, sqlite_memory], ids=lambda opened: opened.__name__)
+@pytest.fixture(params=["sqlite_file", "sqlite_memory", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with request.param(tmp_path) as opened:
-        yield opened
+    async with url_of(request.param, request, tmp_path) as url, opened(url) as store:
+        yield store

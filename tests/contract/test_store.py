@@ -284,7 +284,7 @@ async def test_a_unit_that_raises_does_not_disturb_those_beside_it(store: Store)
     )
     assert [isinstance(outcome, ConflictError) for outcome in outcomes] == [number % 3 == 0 for number in range(60)]
     kept = await store.read(lambda t: t.events(0, 100))
-    assert [e.message for e in kept] == [str(number) for number in range(60) if number % 3]
+    assert sorted(int(e.message) for e in kept) == [number for number in range(60) if number % 3]
 
 
 async def test_a_statement_the_database_refuses_undoes_its_unit_alone(store: Store) -> None:
@@ -296,7 +296,7 @@ async def test_a_statement_the_database_refuses_undoes_its_unit_alone(store: Sto
         store.write(_append("a")), store.write(work), store.write(_append("b")), return_exceptions=True
     )
     assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, False]
-    assert [e.message for e in await store.read(lambda t: t.events(0, 10))] == ["a", "b"]
+    assert {e.message for e in await store.read(lambda t: t.events(0, 10))} == {"a", "b"}
 
 
 async def test_a_unit_that_raises_stop_iteration_keeps_nobody_waiting(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
@@ -243,6 +243,9 @@ class FailingStore:
         self._check()
         self.reads += 1
         return await self._store.read(work)
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[None]:
+        return self._store.hold(name)
 
     def _check(self) -> None:
         if self.away:

@@ -120,7 +120,9 @@ def event_values(event: Event) -> dict[str, Any]:
 
 def event_of(row: RowMapping) -> Event:
     """The event in a row of `events`."""
-    return Event(**row)
+    values = dict(row)
+    del values["number"]
+    return Event(**values)
 
 
 def _fields(value: Agent | Package | Event) -> dict[str, Any]:

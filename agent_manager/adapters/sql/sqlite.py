@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, make_url
 
 from agent_manager.adapters.sql import schema, sqlite_engine, sqlite_failures
 from agent_manager.adapters.sql.group_commit import GroupCommit
+from agent_manager.adapters.sql.local_holds import LocalHolds
 from agent_manager.adapters.sql.outcome import Raised, Returned, outcome_of
 from agent_manager.adapters.sql.tables import METADATA
 from agent_manager.adapters.sql.transaction import SqlTransaction
@@ -40,6 +42,7 @@ class SqliteStore:
         self._writer = GroupCommit(
             self._writing, max_batch=max_batch, refuse=partial(sqlite_failures.unavailable, self._database)
         )
+        self._holds = LocalHolds()
         self._is_open = False
 
     async def open(self) -> None:
@@ -75,6 +78,10 @@ class SqliteStore:
             outcome = await loop.run_in_executor(self._readers, outcome_of, partial(self._run_on_snapshot, work))
         with sqlite_failures.told(self._database), sqlite_failures.reading():
             return outcome.get()
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one in this process that holds `name`: no other process works on the file."""
+        return self._holds.hold(name)
 
     async def __aenter__(self) -> Self:
         await self.open()

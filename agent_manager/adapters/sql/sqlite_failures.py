@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError
 
-from agent_manager.domain.errors import AgentManagerError, UnavailableError
+from agent_manager.adapters.sql.transaction import WroteInReadError
+from agent_manager.domain.errors import UnavailableError
 
 _PRIMARY_CODE = 0xFF
 """The low byte of a result code is its kind, the rest refines it (https://www.sqlite.org/rescode.html)."""
@@ -22,10 +23,6 @@ _REMEDIES = {
     sqlite3.SQLITE_NOTADB: "restore it from a backup, or move it away to begin anew",
     sqlite3.SQLITE_READONLY: "check that the file and its directory may be written by this user",
 }
-
-
-class WroteInReadError(AgentManagerError):
-    """A unit of work given to `read` tried to write: a mistake in the program."""
 
 
 @contextmanager

@@ -19,7 +19,9 @@ from sqlalchemy import (
     String,
     Table,
     TypeDecorator,
+    text,
 )
+from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData(
     naming_convention={
@@ -38,11 +40,15 @@ class Text(TypeDecorator[str]):
     """A string any database takes.
 
     What SQLite or PostgreSQL cannot hold (lone surrogates, as in a file name that is not UTF-8, and NUL) is written as
-    an escape, so that a strangely named folder can be recorded at all.
+    an escape, so that a strangely named folder can be recorded at all. Both order strings by their bytes.
     """
 
     impl = String
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Without a collation PostgreSQL orders as the database's language does."""
+        return dialect.type_descriptor(String(collation="C" if dialect.name == "postgresql" else None))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Escape on the way in."""
@@ -50,6 +56,9 @@ class Text(TypeDecorator[str]):
             return None
         return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
+
+compatibility = Table("agent_manager_compatibility", METADATA, Column("oldest", String, nullable=False))
+"""One row: the oldest revision whose programs can work with these tables."""
 
 packages = Table(
     "packages",
@@ -129,6 +138,7 @@ events = Table(
     "events",
     METADATA,
     Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("number", BigInteger),
     Column("type", Text, nullable=False),
     Column("agent_id", Text, nullable=False),
     Column("instance_id", Text),
@@ -136,7 +146,18 @@ events = Table(
     Column("message", Text, nullable=False),
     Column("actor", Text),
     Column("data", DOCUMENT, nullable=False),
+    Index("ix_events_number", "number", unique=True),
+    Index(
+        "ix_events_unpublished",
+        "sequence",
+        postgresql_where=text("number IS NULL"),
+        sqlite_where=text("number IS NULL"),
+    ),
     # Without it SQLite gives the number of a deleted last row again.
     sqlite_autoincrement=True,
 )
-"""The history, numbered. It refers to no other table: history outlives what it tells of."""
+"""The history. It refers to no other table: history outlives what it tells of.
+
+`sequence` tells rows apart; with several writers a lower one may be committed after a higher one. `number` is the place
+in the published order, given by the one publisher.
+"""

@@ -11,9 +11,14 @@ from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, u
 from agent_manager.adapters.sql import rows, upserts
 from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
 from agent_manager.domain.agents import Agent, Package
+from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.events import Event
 from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
+
+
+class WroteInReadError(AgentManagerError):
+    """A unit of work given to `read` tried to write: a mistake in the program."""
 
 
 class SqlTransaction:

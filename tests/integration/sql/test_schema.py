@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def test_the_head_a_manager_expects_is_that_of_the_migrations(url: str) -> None:
 def test_a_migrated_database_has_the_tables_this_version_reads_and_writes(url: str) -> None:
     engine = sqlite_engine.migrator(make_url(url), busy_timeout_s=1.0)
     with engine.begin() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        options = {"compare_type": True, "compare_server_default": True, "version_table": schema.VERSION_TABLE}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
     engine.dispose()
 
@@ -48,7 +50,8 @@ def test_a_migrated_database_has_the_constraints_this_version_expects(url: str) 
         METADATA.create_all(there)
         for table in METADATA.tables:
             for look in ("get_pk_constraint", "get_foreign_keys", "get_indexes", "get_unique_constraints"):
-                assert getattr(inspect(here), look)(table) == getattr(inspect(there), look)(table)
+                made, wanted = (json.dumps(getattr(inspect(one), look)(table), default=str) for one in (here, there))
+                assert made == wanted
         assert (
             "AUTOINCREMENT" in here.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'events'").scalar_one()
         )
@@ -67,8 +70,8 @@ def test_the_schema_can_be_taken_back_and_made_again(url: str) -> None:
     with engine.begin() as connection:
         command.downgrade(alembic_config(connection), "base")
     with engine.begin() as connection:
-        assert set(inspect(connection).get_table_names()) == {"alembic_version"}
-        assert schema.revision(connection) is None
+        assert set(inspect(connection).get_table_names()) == {schema.VERSION_TABLE}
+        assert schema.read(connection).revision is None
     engine.dispose()
     assert migrate(url) == Migration(before=None, after=schema.HEAD)
 
@@ -89,28 +92,28 @@ async def test_migrating_keeps_what_is_there(url: str) -> None:
 
 async def test_a_database_that_was_never_migrated_is_refused_with_the_way_out(database: Path) -> None:
     with pytest.raises(
-        UnavailableError, match=f"at nothing, this version needs {schema.HEAD}: start the node with `agent-manager up`"
+        UnavailableError, match=f"at nothing, this version needs {schema.HEAD}: migrate it with `agent-manager migrate`"
     ):
         await SqliteStore(f"sqlite:///{database}").open()
 
 
 @pytest.mark.parametrize(
     ("found", "remedy"),
-    [("0000", "start the node with `agent-manager up`"), ("9999", "a newer version has migrated it")],
+    [("0000", "migrate it with `agent-manager migrate`"), ("9999", "a newer version has migrated it")],
 )
 async def test_a_schema_of_another_version_is_refused_with_the_way_out(
     url: str, database: Path, found: str, remedy: str
 ) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = ?", (found,))
+        connection.execute("UPDATE agent_manager_version SET version_num = ?", (found,))
     with pytest.raises(UnavailableError, match=f"at {found}, this version needs {schema.HEAD}: {remedy}"):
         await SqliteStore(url).open()
 
 
 def test_a_database_of_a_newer_version_is_not_migrated(url: str, database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(UnavailableError, match=rf"{database} cannot be migrated .*9999.*newer version"):
+        connection.execute("UPDATE agent_manager_version SET version_num = '9999'")
+    with pytest.raises(UnavailableError, match=r"at 9999.*newer version"):
         migrate(url)
 
 

@@ -7,6 +7,9 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+oldest_compatible = "0001"
+
+TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -27,11 +30,11 @@ def downgrade() -> None:
 def _packages() -> None:
     op.create_table(
         "packages",
-        sa.Column("node_id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("path", sa.String(), nullable=False),
-        sa.Column("agent_id", sa.String()),
-        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("node_id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("path", TEXT, nullable=False),
+        sa.Column("agent_id", TEXT),
+        sa.Column("status", TEXT, nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
         sa.Column("spec", sa.JSON()),
         sa.Column("faults", sa.JSON(), nullable=False),
@@ -42,11 +45,11 @@ def _packages() -> None:
 def _agents() -> None:
     op.create_table(
         "agents",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("package", sa.String(), nullable=False),
-        sa.Column("node_id", sa.String(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("package", TEXT, nullable=False),
+        sa.Column("node_id", TEXT, nullable=False),
         sa.Column("spec", sa.JSON(), nullable=False),
-        sa.Column("lifecycle", sa.String(), nullable=False),
+        sa.Column("lifecycle", TEXT, nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
         sa.Column("available", sa.Boolean(), nullable=False),
@@ -59,9 +62,9 @@ def _agents() -> None:
     )
     op.create_table(
         "placements",
-        sa.Column("agent_id", sa.String(), nullable=False),
+        sa.Column("agent_id", TEXT, nullable=False),
         sa.Column("ordinal", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("node_id", sa.String(), nullable=False),
+        sa.Column("node_id", TEXT, nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("agent_id", "ordinal", name="pk_placements"),
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name="fk_placements_agent_id", ondelete="CASCADE"),
@@ -71,12 +74,12 @@ def _agents() -> None:
 def _instances() -> None:
     op.create_table(
         "instances",
-        sa.Column("agent_id", sa.String(), nullable=False),
+        sa.Column("agent_id", TEXT, nullable=False),
         sa.Column("ordinal", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("node_id", sa.String(), nullable=False),
+        sa.Column("node_id", TEXT, nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("launch_id", sa.String()),
+        sa.Column("status", TEXT, nullable=False),
+        sa.Column("launch_id", TEXT),
         sa.Column("pid", sa.Integer()),
         sa.Column("incarnation", sa.Integer(), nullable=False),
         sa.Column("restarts", sa.Integer(), nullable=False),
@@ -91,12 +94,12 @@ def _instances() -> None:
 def _exits() -> None:
     op.create_table(
         "exits",
-        sa.Column("launch_id", sa.String(), nullable=False),
-        sa.Column("agent_id", sa.String(), nullable=False),
+        sa.Column("launch_id", TEXT, nullable=False),
+        sa.Column("agent_id", TEXT, nullable=False),
         sa.Column("ordinal", sa.Integer(), nullable=False),
-        sa.Column("node_id", sa.String(), nullable=False),
+        sa.Column("node_id", TEXT, nullable=False),
         sa.Column("incarnation", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("reason", TEXT, nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("launch_id", name="pk_exits"),
@@ -108,12 +111,12 @@ def _events() -> None:
     op.create_table(
         "events",
         sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("type", sa.String(), nullable=False),
-        sa.Column("agent_id", sa.String(), nullable=False),
-        sa.Column("instance_id", sa.String()),
+        sa.Column("type", TEXT, nullable=False),
+        sa.Column("agent_id", TEXT, nullable=False),
+        sa.Column("instance_id", TEXT),
         sa.Column("at", sa.Float(), nullable=False),
-        sa.Column("message", sa.String(), nullable=False),
-        sa.Column("actor", sa.String()),
+        sa.Column("message", TEXT, nullable=False),
+        sa.Column("actor", TEXT),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_events"),
         sqlite_autoincrement=True,
