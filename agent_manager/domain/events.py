@@ -11,7 +11,8 @@ from typing import Any
 class Event:
     """One fact. `type` is a subject token such as `running` or `package_invalid`; `at` is Unix seconds.
 
-    `sequence` is the row's number, set once it is stored. `actor` says who asked, where somebody did.
+    `sequence` tells its row apart, set once it is stored; `number` is its place in the published order, set once it has
+    one. `actor` says who asked, where somebody did.
     """
 
     type: str
@@ -22,3 +23,4 @@ class Event:
     actor: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     sequence: int | None = None
+    number: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
@@ -66,7 +66,22 @@ class Transaction(Protocol):
         ...
 
     def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events with a sequence above `after`, oldest first."""
+        """Events with a sequence above `after`, lowest first: the history.
+
+        Not for following what is new: where several write, an event may appear below one that was seen before.
+        """
+        ...
+
+    def unpublished_events(self, limit: int) -> Sequence[Event]:
+        """Events that have no number yet, lowest sequence first: whenever they were committed, none is skipped."""
+        ...
+
+    def mark_published(self, numbers: Mapping[int, int]) -> None:
+        """Give events their numbers, by sequence. For the one publisher; an event that has a number keeps it."""
+        ...
+
+    def published_events(self, after: int, limit: int) -> Sequence[Event]:
+        """Events with a number above `after`, lowest first: for following, since numbers are given in order."""
         ...
 
 

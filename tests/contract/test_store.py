@@ -253,6 +253,53 @@ async def test_events_written_at_the_same_time_have_numbers_of_their_own(store: 
     assert {e.message: e.sequence for e in kept} == {e.message: e.sequence for e in added}
 
 
+async def test_events_are_unpublished_until_they_have_a_number(store: Store) -> None:
+    added = await store.write(lambda t: [t.append_event(event(str(number))) for number in range(4)])
+    sequences = [e.sequence or 0 for e in added]
+    assert list(await store.read(lambda t: t.unpublished_events(3))) == added[:3]
+    await store.write(lambda t: t.mark_published({sequences[0]: 11, sequences[2]: 12}))
+    assert list(await store.read(lambda t: t.unpublished_events(10))) == [added[1], added[3]]
+
+
+async def test_published_events_are_read_in_the_order_of_their_numbers(store: Store) -> None:
+    added = await store.write(lambda t: [t.append_event(event(str(number))) for number in range(4)])
+    numbers = dict(zip([e.sequence or 0 for e in added], (13, 11, 12, 14), strict=True))
+    await store.write(lambda t: t.mark_published(numbers))
+    await store.write(lambda t: t.mark_published({}))
+    found = await store.read(lambda t: (list(t.published_events(0, 3)), list(t.published_events(12, 10))))
+    assert [[(e.number, e.message) for e in events] for events in found] == [
+        [(11, "1"), (12, "2"), (13, "0")],
+        [(13, "0"), (14, "3")],
+    ]
+
+
+async def test_an_event_keeps_the_number_it_has(store: Store) -> None:
+    sequence = (await store.write(_append("once"))).sequence or 0
+    await store.write(lambda t: t.mark_published({sequence: 7}))
+    await store.write(lambda t: t.mark_published({sequence: 8}))
+    assert [e.number for e in await store.read(lambda t: t.events(0, 10))] == [7]
+
+
+async def test_whoever_follows_published_events_misses_none_whatever_the_order_of_commits(store: Store) -> None:
+    followed: list[str] = []
+    last = 0
+
+    def number(t: Transaction) -> None:
+        t.mark_published({e.sequence or 0: last + place for place, e in enumerate(t.unpublished_events(100), 1)})
+
+    def new_ones(t: Transaction) -> list[Event]:
+        return list(t.published_events(last, 1000))
+
+    async with asyncio.TaskGroup() as group:
+        writing = [group.create_task(store.write(_append(str(n)))) for n in range(100)]
+        while len(followed) < len(writing):
+            await store.write(number)
+            new = await store.read(new_ones)
+            followed += [e.message for e in new]
+            last += len(new)
+    assert sorted(followed, key=int) == [str(n) for n in range(100)]
+
+
 # ---------------------------------------------------------------- units of work
 
 

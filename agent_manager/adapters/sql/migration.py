@@ -46,12 +46,12 @@ def migrate(url: str) -> Migration:
     One that a newer version has migrated is left as it is, as long as this version can work with it. Not to be called
     where an event loop runs. Raises UnavailableError when it cannot be reached or written, or is too new.
     """
-    return _on(url, _upgrade)
+    return on_database(url, _upgrade)
 
 
 def inspect_schema(url: str) -> Schema:
     """What the database at `url` says of its schema. Raises as `migrate`."""
-    return _on(url, schema.read)
+    return on_database(url, schema.read)
 
 
 def _upgrade(connection: Connection) -> Migration:
@@ -81,7 +81,7 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
-def _on(url: str, work: Callable[[Connection], T]) -> T:
+def on_database(url: str, work: Callable[[Connection], T]) -> T:
     address = postgres_address(url)
     if address is not None:
         return asyncio.run(_on_postgres(address, work))

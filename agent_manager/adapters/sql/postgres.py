@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 CHECK_S = 1.0
 """How old the knowledge may be that this version can work with the schema: another node may migrate at any time."""
+
+CLOSE_S = 2.0
+"""How long to take leave of the server in order."""
 
 
 class PostgresStore:
@@ -52,16 +56,18 @@ class PostgresStore:
 
     async def open(self) -> None:
         """Connect and check the schema; may be tried again. Raises UnavailableError."""
-        await self._bounded(self._attempt(self._snapshots, lambda _: None))
+        try:
+            await self._bounded(self._attempt(self._snapshots, lambda _: None))
+        except BaseException:
+            await self._let_go()
+            raise
         self._is_open = True
 
     async def close(self) -> None:
         """Finish what was asked before, then let go of the database. Nothing happens when it is not open."""
         if self._is_open:
             self._is_open = False
-            if self._running:
-                await asyncio.wait(self._running)
-            await self._engine.dispose()
+            await self._let_go()
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` and commit: what it wrote is on disk when this returns. An exception of `work` undoes it alone."""
@@ -90,6 +96,15 @@ class PostgresStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _let_go(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._timeout_s)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._engine.dispose()
+        except TimeoutError:
+            self._connector.terminate()
 
     def _require_open(self) -> None:
         if not self._is_open:
@@ -137,17 +152,26 @@ class PostgresStore:
 
     async def _attempt(self, engine: AsyncEngine, work: Callable[[Transaction], T]) -> T:
         with postgres_failures.told(self._database):
-            async with engine.connect() as connection:
-                outcome: Returned[T] | Raised = await connection.run_sync(partial(self._run, work))
-                value = outcome.get()
-                await connection.commit()
-                return value
+            try:
+                return await self._transaction(engine, work)
+            except DBAPIError as error:
+                if postgres_failures.misses_tables(error):
+                    self._check_at = 0.0
+                    await self._transaction(engine, lambda _: None)
+                raise
+
+    async def _transaction(self, engine: AsyncEngine, work: Callable[[Transaction], T]) -> T:
+        async with engine.connect() as connection:
+            outcome: Returned[T] | Raised = await connection.run_sync(partial(self._run, work))
+            value = outcome.get()
+            await connection.commit()
+            return value
 
     def _run(self, work: Callable[[Transaction], T], connection: Connection) -> Returned[T] | Raised:
         return outcome_of(partial(self._checked, work, connection))
 
     def _checked(self, work: Callable[[Transaction], T], connection: Connection) -> T:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if now >= self._check_at:
             schema.check(connection)
             self._check_at = now + CHECK_S

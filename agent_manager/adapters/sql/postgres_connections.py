@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import event
@@ -23,12 +24,13 @@ class Connector:
     address: PostgresAddress
     timeout_s: float
     statement_timeout_s: float | None = None
+    _made: WeakSet[asyncpg.Connection] = field(default_factory=WeakSet, init=False, repr=False, compare=False)
 
     async def connect(self) -> asyncpg.Connection:
         """A connection. Raises OSError (TimeoutError among them), asyncpg.PostgresError, asyncpg.InterfaceError."""
         statement_timeout_s = self.statement_timeout_s or self.timeout_s
         milliseconds = str(max(1, round(statement_timeout_s * 1000)))
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self.address.dsn,
             timeout=self.timeout_s,
             command_timeout=statement_timeout_s,
@@ -39,6 +41,13 @@ class Connector:
                 "idle_in_transaction_session_timeout": milliseconds,
             },
         )
+        self._made.add(connection)
+        return connection
+
+    def terminate(self) -> None:
+        """End all connections without a word to the server."""
+        for connection in list(self._made):
+            connection.terminate()
 
     def engine(self, **options: Any) -> AsyncEngine:
         """A SQLAlchemy engine on such connections; `options` are those of `create_async_engine`."""

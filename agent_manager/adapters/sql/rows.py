@@ -112,17 +112,15 @@ def exit_of(row: RowMapping) -> Exit:
 
 
 def event_values(event: Event) -> dict[str, Any]:
-    """The row of `events`, but for the number the database gives."""
+    """The row of `events`, but for what the database and the publisher number."""
     values = {**_fields(event), "data": dict(event.data)}
-    del values["sequence"]
+    del values["sequence"], values["number"]
     return values
 
 
 def event_of(row: RowMapping) -> Event:
     """The event in a row of `events`."""
-    values = dict(row)
-    del values["number"]
-    return Event(**values)
+    return Event(**row)
 
 
 def _fields(value: Agent | Package | Event) -> dict[str, Any]:

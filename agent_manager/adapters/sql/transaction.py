@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
 from agent_manager.adapters.sql import rows, upserts
 from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
@@ -106,8 +106,26 @@ class SqlTransaction:
         return replace(event, sequence=key[0] if key else None)
 
     def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events with a sequence above `after`, oldest first."""
-        query = select(events).where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
+        """Events with a sequence above `after`, lowest first."""
+        return self._events(events.c.sequence > after, events.c.sequence, limit)
+
+    def unpublished_events(self, limit: int) -> Sequence[Event]:
+        """Events that have no number yet, lowest sequence first."""
+        return self._events(events.c.number.is_(None), events.c.sequence, limit)
+
+    def mark_published(self, numbers: Mapping[int, int]) -> None:
+        """Give events their numbers, by sequence; an event that has one keeps it."""
+        if numbers:
+            rows_of = [{"row": sequence, "given": number} for sequence, number in numbers.items()]
+            this = (events.c.sequence == bindparam("row"), events.c.number.is_(None))
+            self._connection.execute(update(events).where(*this).values(number=bindparam("given")), rows_of)
+
+    def published_events(self, after: int, limit: int) -> Sequence[Event]:
+        """Events with a number above `after`, lowest first."""
+        return self._events(events.c.number > after, events.c.number, limit)
+
+    def _events(self, which: ColumnElement[bool], order: Column[int], limit: int) -> Sequence[Event]:
+        query = select(events).where(which).order_by(order).limit(limit)
         return [rows.event_of(row) for row in self._rows(query)]
 
     def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,12 +56,6 @@ def test_a_migrated_database_has_the_constraints_this_version_expects(url: str) 
     expected.dispose()
 
 
-def test_migrating_says_what_it_did_and_does_nothing_twice(database: Path) -> None:
-    url = f"sqlite:///{database}"
-    assert migrate(url) == Migration(before=None, after=schema.HEAD)
-    assert migrate(url) == Migration(before=schema.HEAD, after=schema.HEAD)
-
-
 def test_the_schema_can_be_taken_back_and_made_again(url: str) -> None:
     engine = sqlite_engine.migrator(make_url(url), busy_timeout_s=1.0)
     with engine.begin() as connection:
@@ -76,45 +67,12 @@ def test_the_schema_can_be_taken_back_and_made_again(url: str) -> None:
     assert migrate(url) == Migration(before=None, after=schema.HEAD)
 
 
-async def test_processes_that_migrate_at_the_same_time_do_not_disturb_each_other(database: Path) -> None:
-    url = f"sqlite:///{database}"
-    done = await asyncio.gather(*(asyncio.to_thread(migrate, url) for _ in range(4)))
-    assert sorted(migration.before or "" for migration in done) == ["", schema.HEAD, schema.HEAD, schema.HEAD]
-
-
 async def test_migrating_keeps_what_is_there(url: str) -> None:
     async with SqliteStore(url) as store:
         added = await store.write(lambda t: t.append_event(event()))
     migrate(url)
     async with SqliteStore(url) as store:
         assert list(await store.read(lambda t: t.events(0, 10))) == [added]
-
-
-async def test_a_database_that_was_never_migrated_is_refused_with_the_way_out(database: Path) -> None:
-    with pytest.raises(
-        UnavailableError, match=f"at nothing, this version needs {schema.HEAD}: migrate it with `agent-manager migrate`"
-    ):
-        await SqliteStore(f"sqlite:///{database}").open()
-
-
-@pytest.mark.parametrize(
-    ("found", "remedy"),
-    [("0000", "migrate it with `agent-manager migrate`"), ("9999", "a newer version has migrated it")],
-)
-async def test_a_schema_of_another_version_is_refused_with_the_way_out(
-    url: str, database: Path, found: str, remedy: str
-) -> None:
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE agent_manager_version SET version_num = ?", (found,))
-    with pytest.raises(UnavailableError, match=f"at {found}, this version needs {schema.HEAD}: {remedy}"):
-        await SqliteStore(url).open()
-
-
-def test_a_database_of_a_newer_version_is_not_migrated(url: str, database: Path) -> None:
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE agent_manager_version SET version_num = '9999'")
-    with pytest.raises(UnavailableError, match=r"at 9999.*newer version"):
-        migrate(url)
 
 
 def test_a_file_that_is_no_database_is_not_migrated(tmp_path: Path) -> None:
