@@ -39,11 +39,12 @@ def postgres_address(url: str) -> PostgresAddress | None:
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         if "," not in parts.netloc:
             _ = parts.port
-    except ValueError as error:
+    except ValueError:
+        # Its words may have a piece of the password in them.
         raise InvalidRequestError(
             f"the database URL cannot be read: check host and port, and that /, @, : and # in user and password are "
             f"percent-encoded; allowed are {ALLOWED}"
-        ) from error
+        ) from None
     if "ssl" in options:
         # What SQLAlchemy's users write for libpq's name.
         options["sslmode"] = options.pop("ssl")
