@@ -21,7 +21,7 @@ from agent_manager.adapters.nats.feed import Feed
 from agent_manager.adapters.nats.keyring import load_issuer
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.processes import PsutilProcessInspector
-from agent_manager.adapters.sql.sqlite import SqliteStore
+from agent_manager.adapters.sql.opening import store_at
 from agent_manager.adapters.system import SystemChance, SystemClock
 from agent_manager.configuration.live import Live
 from agent_manager.protocol import subjects
@@ -33,6 +33,7 @@ from agent_manager.services.journal import Journal
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
+from agent_manager.services.store_watch import WatchedStore
 from agent_manager.services.supervisor import Supervisor
 from agent_manager.settings.manager import ManagerSettings, NodeIds, secret_variables
 from agent_manager.transport.endpoints import Endpoints
@@ -48,7 +49,7 @@ class Manager:
     """The connected parts that the daemon starts, watches and stops."""
 
     launcher: LauncherClient
-    store: SqliteStore
+    store: WatchedStore
     bus: BusConnection
     feed: Feed
     journal: Journal
@@ -78,7 +79,14 @@ def build(
     output = LogDirectory(settings.data_dir / "logs" / "agents")
     late = _Bus()
     launcher = LauncherClient(LAUNCHER_FD, _recipe(settings, node_id, environment, output))
-    store = SqliteStore(settings.database_url)
+    store = WatchedStore(
+        store_at(
+            settings.database_url,
+            pool_size=settings.database.pool_size,
+            max_overflow=settings.database.max_overflow,
+        ),
+        clock,
+    )
     feed = Feed(late.client)
     journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=node_id)
     eyesight = Eyesight(clock)
@@ -101,6 +109,7 @@ def build(
     commands = Commands(store=store, announcer=feed, reconciler=reconciler, supervisor=supervisor, clock=clock)
     queries = Queries(
         store=store,
+        store_state=lambda: store.state,
         supervisor=supervisor,
         counters=counters,
         inspector=PsutilProcessInspector(),

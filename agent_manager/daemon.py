@@ -18,6 +18,7 @@ from agent_manager.configuration.live import Live
 from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.ports.launcher import LauncherEvent, ShutdownRequested
+from agent_manager.services.trouble import Trouble
 from agent_manager.settings.manager import MANAGER, ManagerSettings, NodeIds
 
 LAST_WORDS_S = 5.0
@@ -82,19 +83,27 @@ class Daemon:
 
         The journal is a task of `outliving`: it is still needed when nothing is desired any more.
         """
+        await self._open_store(manager)
+        outliving.create_task(manager.journal.run(), name="journal")
+        looked = await manager.discovery.look()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(manager.reconciler.run(), name="reconciler")
+            tasks.create_task(manager.discovery.run(looked=looked), name="discovery")
+            manager.launcher.ready()
+
+    async def _open_store(self, manager: Manager) -> None:
+        """Try until it is open. The node counts as up without it: it supervises, and says why it takes no commands."""
+        delay = Trouble(log, begins="store_not_open", ends="store_opened_late")
         while True:
             try:
                 await manager.store.open()
-                break
             except AgentManagerError as error:
-                log.error("store_not_open", extra={"error": error.message})
+                delay.met(error.message)
+                manager.launcher.ready()
                 await asyncio.sleep(STORE_RETRY_S)
-        outliving.create_task(manager.journal.run(), name="journal")
-        await manager.discovery.look()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(manager.reconciler.run(), name="reconciler")
-            tasks.create_task(manager.discovery.run(), name="discovery")
-            manager.launcher.ready()
+            else:
+                delay.over()
+                return
 
     def _read_settings_again(self) -> None:
         self._settings.reload_and_log(os.environ)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_manager.cli import configuration
+from agent_manager.cli import configuration, migration
 from agent_manager.cli.doctor import doctor
 from agent_manager.cli.node import NodeOptions, become_node
 from agent_manager.configuration.loading import ConfigurationError, Loaded
@@ -36,7 +36,11 @@ PackagesOption = Annotated[
     Path | None, typer.Option(help="The folder with the agent packages.  [default: agent_packages]")
 ]
 DatabaseOption = Annotated[
-    str | None, typer.Option(help="URL of the database.  [default: SQLite in the data directory]")
+    str | None,
+    typer.Option(
+        help="postgresql://user:password@host:5432/name or sqlite:///path. Others on this machine can read arguments: "
+        "a password is better kept in DATABASE_URL or ~/.pgpass.  [default: SQLite in the data directory]"
+    ),
 ]
 LogLevelOption = Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.  [default: INFO]")]
 
@@ -71,7 +75,7 @@ def up(
     ] = 4222,
     log_level: LogLevelOption = None,
 ) -> None:
-    """Run a whole node in the foreground: launcher, NATS, SQLite, manager, API and the agents. Ctrl-C stops it all."""
+    """Run a whole node in the foreground: launcher, NATS, manager, API and the agents. Ctrl-C stops it all."""
     flags = _flags(data_dir, packages, database_url, log_level)
     with _told():
         loaded = MANAGER.load(os.environ, config=config, flags=flags)
@@ -100,6 +104,23 @@ def run(
             )
         _say_what_is_unused(loaded)
         become_node(NodeOptions(settings=loaded.settings, api=None, nats_port=0, given=_given(config, flags)))
+
+
+@app.command()
+def migrate(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    database_url: DatabaseOption = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 3 where there is something to be done.")
+    ] = False,
+) -> None:
+    """Bring the database to the schema of this version. Nodes of the version before it work on meanwhile."""
+    with _told():
+        settings = MANAGER.load(os.environ, config=config, flags=_flags(data_dir, None, database_url, None)).settings
+        report = migration.run(settings.database_url, check=check)
+    print(report.text)
+    raise typer.Exit(report.exit_code)
 
 
 def _flags(data_dir: Path | None, packages: Path | None, database_url: str | None, log_level: str | None) -> list[Flag]:

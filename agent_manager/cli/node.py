@@ -17,6 +17,7 @@ from agent_manager.adapters import installation
 from agent_manager.adapters.nats import embedded
 from agent_manager.adapters.nats.private_files import make_private_directory, write_private
 from agent_manager.adapters.sql.migration import migrate
+from agent_manager.adapters.sql.postgres_failures import OutOfReachError
 from agent_manager.cli.service_table import NodePlan, service_table
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
 from agent_manager.settings.manager import ManagerSettings
@@ -128,9 +129,21 @@ def _prepared(options: NodeOptions) -> NodePlan:
         nats = embedded.prepare(data_dir=data_dir, host=host, port=port, now=time.time())
     if api is not None:
         api = _with_address(api)
-    migrate(settings.database_url)
+    _migrate(settings.database_url)
     (data_dir / "up.json").unlink(missing_ok=True)
     return NodePlan(settings=settings, given=options.given, node=node, nats=nats, api=api)
+
+
+def _migrate(database_url: str) -> None:
+    try:
+        migrate(database_url)
+    except OutOfReachError as error:
+        # A machine that comes up before its database does must not need a hand: the manager waits for it.
+        print(
+            f"agent-manager: {error.message}\nagent-manager: starting without it; commands are refused until it is "
+            "there, and agents known to this node are supervised meanwhile",
+            file=sys.stderr,
+        )
 
 
 def _with_address(api: ApiSettings) -> ApiSettings:

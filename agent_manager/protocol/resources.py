@@ -178,6 +178,14 @@ class PackageList(Message):
     next_page_token: str | None = None
 
 
+class StoreView(Message):
+    """Whether a node reaches its database, and since when; `reason` says why not."""
+
+    available: bool
+    reason: str | None
+    since: datetime
+
+
 class NodeView(Message):
     """A node and what runs on it. `host` holds name and size of the machine."""
 
@@ -191,6 +199,8 @@ class NodeView(Message):
     agents: int
     instances: dict[str, int]
     """Number of instances by status."""
+    store: StoreView | None = None
+    """None from a version that does not tell."""
 
 
 class NodeList(Message):

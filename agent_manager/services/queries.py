@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent_manager.domain.agents import Agent, Package
@@ -17,6 +17,7 @@ from agent_manager.ports.processes import Logs, LogTail, ProcessInspector, Usage
 from agent_manager.ports.store import Store, Transaction
 from agent_manager.services.commands import existing
 from agent_manager.services.counters import Counters
+from agent_manager.services.store_watch import StoreState
 from agent_manager.services.supervisor import Supervisor
 
 MAX_LOG_BYTES = 1_000_000
@@ -64,6 +65,7 @@ class NodeSnapshot:
     host: Mapping[str, str | int | float]
     agents: int
     instances: Mapping[str, int]
+    store: StoreState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,7 @@ class Queries:
     """Everything that can be asked."""
 
     store: Store
+    store_state: Callable[[], StoreState]
     supervisor: Supervisor
     counters: Counters
     inspector: ProcessInspector
@@ -137,6 +140,7 @@ class Queries:
             host=self.inspector.host(),
             agents=len({instance.agent_id for instance in instances}),
             instances=Counter(instance.present_status.value for instance in instances),
+            store=self.store_state(),
         )
 
     def _snapshot(self, agent: Agent, stored: Sequence[Instance]) -> AgentSnapshot:

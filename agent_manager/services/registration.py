@@ -44,13 +44,16 @@ class Discovery:
         default_factory=lambda: Trouble(log, begins="registration_delayed", ends="registration_resumed"), init=False
     )
 
-    async def run(self) -> None:
-        """Look whenever something may have changed, for ever; a look that fails is repeated."""
+    async def run(self, *, looked: bool = True) -> None:
+        """Look whenever something may have changed, for ever. A failed look is repeated, also one just before this."""
+        await self._repeat_until(looked)
         async for _ in self.source.changes():
+            await self._repeat_until(await self.look())
+
+    async def _repeat_until(self, looked: bool) -> None:
+        while not looked:
+            await asyncio.sleep(RETRY_S)
             looked = await self.look()
-            while not looked:
-                await asyncio.sleep(RETRY_S)
-                looked = await self.look()
 
     async def look(self) -> bool:
         """Scan once and register what is there; False, and nothing changed, while folders or store are away."""

@@ -189,4 +189,7 @@ def of_node(snapshot: NodeSnapshot) -> resources.NodeView:
         host=dict(snapshot.host),
         agents=snapshot.agents,
         instances=dict(snapshot.instances),
+        store=resources.StoreView(
+            available=snapshot.store.available, reason=snapshot.store.reason, since=moment(snapshot.store.since)
+        ),
     )

@@ -33,6 +33,7 @@ from agent_manager.protocol.resources import (
     PackageList,
     PackageView,
     StatusResult,
+    StoreView,
     UsageView,
 )
 
@@ -214,6 +215,7 @@ def plausible_results() -> Mapping[Operation, Message]:
         host={"hostname": "host-1"},
         agents=1,
         instances={"running": 1},
+        store=StoreView(available=True, reason=None, since=AT),
     )
     out = LogStream(instance_id="echo_0", stream="out", path="/logs/echo_0.out.log", lines=["one", "two"], end_offset=8)
     return {

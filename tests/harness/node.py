@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import nats
 import psutil
@@ -41,6 +43,7 @@ class Node:
 
     data_dir: Path
     packages: Path
+    database_url: str | None = None
     process: asyncio.subprocess.Process | None = None
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=60.0))
 
@@ -54,6 +57,7 @@ class Node:
                 *("--data-dir", str(self.data_dir), "--packages", str(self.packages)),
                 *("--port", "0", "--nats-port", "0"),
                 *options,
+                *(("--database-url", self.database_url) if self.database_url is not None else ()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
                 stderr=asyncio.subprocess.STDOUT,
@@ -110,6 +114,17 @@ class Node:
     def console(self) -> str:
         """What a person saw in the terminal."""
         return (self.data_dir.parent / "console.out").read_text(encoding="utf-8")
+
+    async def query(self, statement: str) -> list[Any]:
+        """The first column of what the node's database answers."""
+        if self.database_url is None:
+            with contextlib.closing(sqlite3.connect(self.data_dir / "agent-manager.db")) as connection:
+                return [row[0] for row in connection.execute(statement)]
+        connected = await asyncpg.connect(self.database_url)
+        try:
+            return [row[0] for row in await connected.fetch(statement)]
+        finally:
+            await connected.close()
 
     def tag(self) -> str:
         """The mark that every process of this node carries in its environment."""
@@ -194,14 +209,17 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def node_under_test(tmp_path: Path, *shipped: str) -> AsyncIterator[Node]:
-    """A node that is not up yet, with copies of shipped packages; everything of it is ended afterwards."""
+async def node_under_test(tmp_path: Path, *shipped: str, database_url: str | None = None) -> AsyncIterator[Node]:
+    """A node that is not up yet, with copies of shipped packages; everything of it is ended afterwards.
+
+    Without a database URL it has its own SQLite file.
+    """
     packages = tmp_path / "agent_packages"
     packages.mkdir()
     for name in shipped:
         shutil.copytree(SHIPPED / name, packages / name)
     data_dir = tmp_path / "data"
-    node = Node(data_dir=data_dir, packages=packages)
+    node = Node(data_dir=data_dir, packages=packages, database_url=database_url)
     try:
         yield node
     finally:

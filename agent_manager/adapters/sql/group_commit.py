@@ -86,16 +86,32 @@ class GroupCommit:
 
     def _commit(self, units: list[_Unit]) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        begun = False
         try:
             with self._engine.begin() as connection:
+                begun = True
                 for unit in units:
                     outcomes.append(_in_savepoint(connection, unit.work))
         except Exception as error:
+            if not begun:
+                self._refuse_waiting(error)
             return [
                 outcome if isinstance(outcome, Raised) else self._refused(error)
                 for _, outcome in zip_longest(units, outcomes)
             ]
         return outcomes
+
+    def _refuse_waiting(self, cause: Exception) -> None:
+        """Those that came while a batch waited for the write lock would only wait as long again."""
+        waiting: list[_Unit | None] = []
+        with suppress(Empty):
+            while True:
+                waiting.append(self._queue.get_nowait())
+        for unit in waiting:
+            if unit is None:
+                self._queue.put(None)
+            else:
+                unit.hand_over(self._refused(cause))
 
     def _refused(self, cause: Exception) -> Raised:
         refusal = self._refuse(cause)

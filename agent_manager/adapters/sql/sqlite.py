@@ -29,10 +29,11 @@ class SqliteStore:
 
     The file must have this version's schema. `sqlite://` is a database in memory: it begins empty with every store, has
     one connection, and so reads wait their turn among the writes. `readers` is how many units read at the same time,
-    `max_batch` how many share a commit, `busy_timeout_s` how long another process may hold the write lock.
+    `max_batch` how many share a commit, `busy_timeout_s` how long another process may hold the write lock before what
+    waits is refused.
     """
 
-    def __init__(self, url: str, *, readers: int = 4, max_batch: int = 128, busy_timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str, *, readers: int = 4, max_batch: int = 128, busy_timeout_s: float = 2.0) -> None:
         target = make_url(url)
         self._in_memory = sqlite_engine.is_memory(target)
         self._database = target.database or ":memory:"

@@ -42,6 +42,7 @@ def test_every_route_is_described_once(document: dict[str, Any]) -> None:
         "GET /api/v1/packages",
         "GET /api/v1/nodes",
         "GET /api/v1/events",
+        "GET /health",
         "GET /healthz",
         "GET /readyz",
     }

@@ -8,8 +8,8 @@ import pytest
 
 from agent_manager.protocol import headers, operations
 from agent_manager.protocol.operations import Operation
-from agent_manager.protocol.resources import ChangeResult
-from tests.harness.fake_manager import FakeManager, agent, plausible_results
+from agent_manager.protocol.resources import ChangeResult, NodeList, StoreView
+from tests.harness.fake_manager import AT, FakeManager, agent, plausible_results
 from tests.harness.live_api import LiveApi
 
 ROUTES = [
@@ -119,6 +119,21 @@ async def test_what_cannot_be_an_agent_id_is_refused_before_anybody_is_asked(
             answer = await api.http.get(f"/api/v1/agents/{agent_id}{verb}")
             assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), agent_id
     assert manager.received == []
+
+
+async def test_the_system_is_degraded_while_a_node_does_not_reach_its_database(
+    api: LiveApi, manager: FakeManager
+) -> None:
+    answer = await api.http.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    nodes = plausible_results()[operations.NODES_LIST]
+    assert isinstance(nodes, NodeList)
+    away = StoreView(available=False, reason="the database is away", since=AT)
+    beside = nodes.items[0].model_copy(update={"id": "node-2", "store": away})
+    manager.answer(operations.NODES_LIST, NodeList(items=[*nodes.items, beside]))
+    answer = await api.http.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert [node["store"]["reason"] for node in answer.json()["nodes"]] == [None, "the database is away"]
 
 
 async def test_health_needs_no_manager(api: LiveApi) -> None:

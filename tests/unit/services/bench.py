@@ -19,6 +19,7 @@ from agent_manager.services.eyesight import SETTLE_S, Eyesight
 from agent_manager.services.journal import Journal
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
+from agent_manager.services.store_watch import StoreState
 from agent_manager.services.supervisor import Supervisor
 from tests.harness.domain import SPEC
 from tests.harness.fakes import (
@@ -78,6 +79,7 @@ class Bench:
         self.counters = Counters(self.supervisor)
         self.queries = Queries(
             store=self.store,
+            store_state=lambda: StoreState(reason=None, since=self.clock.wall),
             supervisor=self.supervisor,
             counters=self.counters,
             inspector=FakeInspector(),

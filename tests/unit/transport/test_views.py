@@ -11,6 +11,7 @@ from agent_manager.protocol import resources
 from agent_manager.protocol.messages import Message
 from agent_manager.protocol.resources import LastLinesView
 from agent_manager.services.queries import AgentSnapshot, InstanceMeasurement, NodeIdentity, NodeSnapshot
+from agent_manager.services.store_watch import StoreState
 from agent_manager.transport import views
 from tests.contract import store_values as values
 
@@ -83,8 +84,13 @@ def test_a_node() -> None:
     identity = NodeIdentity(
         node_id="node-1", cluster_id="c", version="1", manager_pid=1, launcher_pid=2, started_at=1_700_000_000.0
     )
-    view = views.of_node(NodeSnapshot(identity=identity, host={"cpus": 2}, agents=1, instances={"running": 3}))
+    away = StoreState(reason="the database is away", since=1_700_000_000.0)
+    view = views.of_node(
+        NodeSnapshot(identity=identity, host={"cpus": 2}, agents=1, instances={"running": 3}, store=away)
+    )
     read_back(view)
+    assert view.store is not None
+    assert (view.store.available, view.store.reason) == (False, "the database is away")
     assert (view.id, view.agents, view.instances, view.host) == ("node-1", 1, {"running": 3}, {"cpus": 2})
 
 

@@ -1,0 +1,80 @@
+"""Whether the store can be reached, as its users find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from agent_manager.domain.errors import UnavailableError
+from agent_manager.ports.clock import Clock
+from agent_manager.ports.store import ManagedStore, Transaction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreState:
+    """`reason` says why the store is away, None while it is there; so it is since `since`, Unix seconds."""
+
+    reason: str | None
+    since: float
+
+    @property
+    def available(self) -> bool:
+        """Whether the last thing asked of it was done."""
+        return self.reason is None
+
+
+class WatchedStore:
+    """Implements `ports.store.ManagedStore` over another one, and remembers how that did last.
+
+    The reconciler reads every few seconds, more often after a failure, so that the state is never much older.
+    """
+
+    def __init__(self, store: ManagedStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._state = StoreState(reason="it is not open yet", since=clock.now().wall)
+
+    @property
+    def state(self) -> StoreState:
+        """How it did last."""
+        return self._state
+
+    async def open(self) -> None:
+        """Connect and check the schema; may be tried again. Raises UnavailableError."""
+        with self._watching():
+            await self._store.open()
+
+    async def close(self) -> None:
+        """Finish what was asked before, then let go of the database."""
+        await self._store.close()
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` and commit."""
+        with self._watching():
+            return await self._store.write(work)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on a consistent snapshot."""
+        with self._watching():
+            return await self._store.read(work)
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one in the cluster that holds `name`."""
+        return self._store.hold(name)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        try:
+            yield
+        except UnavailableError as error:
+            self._found(error.message)
+            raise
+        self._found(None)
+
+    def _found(self, reason: str | None) -> None:
+        since = self._state.since if (reason is None) == self._state.available else self._clock.now().wall
+        self._state = StoreState(reason=reason, since=since)
