@@ -11,9 +11,6 @@ import pytest
 from tests.harness.node import Node, node_under_test
 from tests.harness.postgres import PostgresDatabases
 
-BOTH_DATABASES = ["sqlite", "postgresql"]
-"""For tests that always run on both: `parametrize("database_url", BOTH_DATABASES, indirect=True)`."""
-
 
 @pytest.fixture
 async def database_url(request: pytest.FixtureRequest) -> AsyncIterator[str | None]:

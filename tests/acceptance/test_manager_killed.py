@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.harness.agents import IGNORES_SIGTERM, PLAIN, SLEEPS, plain_python, sdk_agent
 from tests.harness.node import Node, alive, kill, write_package
+from tests.harness.postgres import ON_BOTH_DATABASES
 from tests.harness.waiting import eventually
 
 WAITS_FOR_ITS_END = """
@@ -40,6 +41,7 @@ async def manager_answers(node: Node, *, not_pid: int) -> None:
     await eventually(answers, 60.0)
 
 
+@ON_BOTH_DATABASES
 async def test_twenty_agents_in_every_state_are_adopted_with_their_processes_and_exits(node: Node) -> None:
     for number in range(5):
         sdk_agent(node.packages, f"sdk-{number}")
@@ -132,6 +134,7 @@ async def test_a_manager_that_hangs_is_replaced(node: Node) -> None:
     assert (await node.until("steady", "running"))["pid"] == before["pid"]
 
 
+@ON_BOTH_DATABASES
 async def test_every_command_accepted_before_a_kill_is_carried_out_after_it(node: Node) -> None:
     for number in range(6):
         plain_python(node.packages, f"agent-{number}", SLEEPS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -83,6 +84,7 @@ async def test_a_crash_is_mended_while_the_bus_is_down(node: Node) -> None:
     assert (await node.until("plain", "running", not_pid=before["pid"]))["restarts"] == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_crash_is_mended_while_the_database_is_locked_and_written_afterwards(node: Node) -> None:
     plain_python(node.packages, "plain", SLEEPS)
     await node.up()
@@ -91,6 +93,8 @@ async def test_a_crash_is_mended_while_the_database_is_locked_and_written_afterw
         other.execute("BEGIN IMMEDIATE")
         kill(before["pid"])
         again = await node.until("plain", "running", not_pid=before["pid"])
+        refusals = await asyncio.gather(*(node.post("/agents/plain/restart") for _ in range(5)))
+        assert {(answer.status_code, answer.json()["code"]) for answer in refusals} == {(503, "unavailable")}
         assert other.execute("SELECT count(*) FROM exits").fetchone() == (0,)
         other.execute("ROLLBACK")
         await eventually(lambda: other.execute("SELECT count(*) FROM exits").fetchone() == (1,))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 from tests.harness.node import Node, alive, kill
+from tests.harness.postgres import ON_BOTH_DATABASES
 from tests.harness.waiting import eventually
 
 
+@ON_BOTH_DATABASES
 async def test_a_newcomer_sees_the_agents_run_commands_them_and_leaves_nothing_behind(shipped_node: Node) -> None:
     node = shipped_node
     await node.up()
@@ -87,6 +89,7 @@ async def test_a_second_node_on_the_same_data_is_refused_and_disturbs_nothing(sh
     assert (await node.until("echo", "running"))["pid"] == echo["pid"]
 
 
+@ON_BOTH_DATABASES
 async def test_a_stopped_agent_stays_stopped_over_a_restart_of_the_node(shipped_node: Node) -> None:
     node = shipped_node
     await node.up()

@@ -24,11 +24,15 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import psutil
+import pytest
 from testcontainers.community.postgres import PostgresContainer
 
 from agent_manager.adapters.nats.embedded import free_port
 from agent_manager.adapters.sql.migration import migrate
 from tests.harness.waiting import wait_until
+
+ON_BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+"""For acceptance tests that run on both, whatever the others run on."""
 
 HOST = "127.0.0.1"
 USER = "tester"

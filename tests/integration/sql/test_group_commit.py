@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, func, insert, make_url, select
@@ -166,3 +169,31 @@ def test_a_caller_whose_loop_is_closed_does_not_end_the_thread(group: GroupCommi
     asyncio.run(leave())
     released.set()
     assert asyncio.run(group.submit(_append)) == Returned(1)
+
+
+async def test_units_that_come_while_a_batch_waits_for_the_lock_in_vain_are_refused_with_it(
+    group: GroupCommit, database: Path
+) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(group.submit(_append))
+        await asyncio.sleep(0)
+        await eventually(lambda: group._queue.empty())
+        others = [asyncio.create_task(group.submit(_append)) for _ in range(20)]
+        outcomes = await asyncio.gather(first, *others)
+        assert {type(outcome.error) for outcome in outcomes if isinstance(outcome, Raised)} == {UnavailableError}
+        assert len({str(outcome.error) for outcome in outcomes if isinstance(outcome, Raised)}) == 1
+        other.execute("ROLLBACK")
+    assert await group.submit(_count) == Returned(0)
+
+
+async def test_stopping_while_the_lock_is_held_ends(engine: Engine, database: Path) -> None:
+    group = GroupCommit(engine, max_batch=8, refuse=lambda error: UnavailableError(str(error)))
+    group.start()
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = [asyncio.create_task(group.submit(_append)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.to_thread(group.stop), 60)
+        assert all(isinstance(outcome, Raised) for outcome in await asyncio.gather(*waiting))
+        other.execute("ROLLBACK")
