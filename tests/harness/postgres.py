@@ -48,7 +48,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class PostgresServer:
     """A server of its own, from the wheel, in a new directory under the system's temporary one."""
 
-    def __init__(self, *, durable: bool = False, max_connections: int = 60) -> None:
+    def __init__(self, *, max_connections: int = 60) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._owner = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
         self._programs = self._reachable_programs()
@@ -58,7 +58,7 @@ class PostgresServer:
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": str(max_connections),
-            "fsync": "on" if durable else "off",
+            "fsync": "off",
             "logging_collector": "off",
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -173,9 +173,9 @@ class PostgresServer:
 
 
 @contextmanager
-def own_server(*, durable: bool = False, max_connections: int = 60) -> Iterator[PostgresServer]:
+def own_server(*, max_connections: int = 60) -> Iterator[PostgresServer]:
     """A server that a test may stop, hang and fill."""
-    server = PostgresServer(durable=durable, max_connections=max_connections)
+    server = PostgresServer(max_connections=max_connections)
     try:
         server.create()
         yield server
