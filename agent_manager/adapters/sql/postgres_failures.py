@@ -20,7 +20,7 @@ READ_ONLY_TRANSACTION = "25006"
 
 _RUN_AGAIN = {SERIALIZATION_FAILURE, DEADLOCK}
 _SCHEMA_CHANGED = {"42P01", "42703"}
-_CANNOT_CONNECT = {"08", "57"}
+_NO_CONNECTION = ("08", "53300", "57P")
 
 _REMEDIES = {
     "08": "check that the server runs and can be reached from here",
@@ -74,19 +74,14 @@ def reading() -> Iterator[None]:
 
 def unavailable(database: str, error: BaseException) -> UnavailableError | None:
     """The error for callers: which database, what it said, what to do. None when the program is what is wrong."""
-    state = code(error)
+    state = code(error) or ("08" if is_disconnect(error) else "")
+    remedy = _REMEDIES.get(state) or _REMEDIES.get(state[:2])
     if isinstance(error, NoConnectionFreeError):
-        kind, reason, remedy = UnavailableError, "no connection is free", "too much is going on at once; try again"
-    elif is_disconnect(error) or state is None:
-        if isinstance(error, DBAPIError) and not is_disconnect(error):
-            return None
-        kind, reason, remedy = OutOfReachError, _words(error), _REMEDIES["08"]
-    else:
-        found = _REMEDIES.get(state) or _REMEDIES.get(state[:2])
-        if found is None:
-            return None
-        kind = OutOfReachError if state[:2] in _CANNOT_CONNECT else UnavailableError
-        reason, remedy = _words(error), found
+        remedy = "too much is going on at once; try again"
+    elif remedy is None:
+        return None
+    reason = _words(error)
+    kind = OutOfReachError if state.startswith(_NO_CONNECTION) else UnavailableError
     return kind(
         f"the database {database} cannot be used: {reason}; {remedy}",
         detail={"database": database, "reason": reason},
@@ -124,6 +119,8 @@ def _cause(error: BaseException) -> BaseException:
 
 def _words(error: BaseException) -> str:
     cause = _cause(error)
+    if isinstance(cause, NoConnectionFreeError):
+        return "no connection is free"
     if isinstance(cause, TimeoutError):
         return "it does not answer in time"
     return str(cause) or type(cause).__name__
