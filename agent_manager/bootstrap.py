@@ -17,6 +17,7 @@ from agent_manager.adapters.nats.agent_channel import NatsAgentChannel
 from agent_manager.adapters.nats.connection import BusConnection
 from agent_manager.adapters.nats.credentials import LaunchIdentities
 from agent_manager.adapters.nats.embedded import NatsFiles
+from agent_manager.adapters.nats.event_stream import JetStreamEvents, StreamLimits
 from agent_manager.adapters.nats.feed import Feed
 from agent_manager.adapters.nats.keyring import load_issuer
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
@@ -28,8 +29,10 @@ from agent_manager.protocol import subjects
 from agent_manager.protocol.release import release
 from agent_manager.services.commands import Commands
 from agent_manager.services.counters import Counters
+from agent_manager.services.event_publisher import EventPublisher
 from agent_manager.services.eyesight import Eyesight
 from agent_manager.services.journal import Journal
+from agent_manager.services.log_following import LogFollowing
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
@@ -38,6 +41,7 @@ from agent_manager.services.supervisor import Supervisor
 from agent_manager.settings.manager import ManagerSettings, NodeIds, secret_variables
 from agent_manager.transport.endpoints import Endpoints
 from agent_manager.transport.handlers import Handlers
+from agent_manager.transport.live_logs import LiveLogs
 from agent_manager.transport.reports import Reports
 
 LAUNCHER_FD = 3
@@ -57,6 +61,8 @@ class Manager:
     supervisor: Supervisor
     reconciler: Reconciler
     discovery: Discovery
+    following: LogFollowing
+    publisher: EventPublisher
 
 
 class _Bus:
@@ -87,7 +93,13 @@ def build(
         ),
         clock,
     )
-    feed = Feed(late.client)
+    publisher = EventPublisher(
+        store=store,
+        stream=JetStreamEvents(late.client, _event_limits(settings)),
+        clock=clock,
+        history_s=settings.events.max_age_s,
+    )
+    feed = Feed(late.client, on_event=publisher.committed)
     journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=node_id)
     eyesight = Eyesight(clock)
     supervisor = Supervisor(
@@ -107,6 +119,7 @@ def build(
     counters = Counters(supervisor)
     journal.on_released(counters.forget)
     commands = Commands(store=store, announcer=feed, reconciler=reconciler, supervisor=supervisor, clock=clock)
+    following = LogFollowing(logs=output, channel=LiveLogs(late.client), clock=clock)
     queries = Queries(
         store=store,
         store_state=lambda: store.state,
@@ -117,7 +130,8 @@ def build(
         clock=clock,
         node=_this_node(node, clock),
     )
-    endpoints = Endpoints(handlers=Handlers(commands, queries).table(), tasks=tasks, version=release(), node_id=node_id)
+    handlers = Handlers(commands, queries, following).table()
+    endpoints = Endpoints(handlers=handlers, tasks=tasks, version=release(), node_id=node_id)
     reports = Reports(supervisor=supervisor, counters=counters, publish=feed.publish, node_id=node_id)
 
     async def subscribe(client: Client) -> None:
@@ -150,6 +164,16 @@ def build(
         supervisor=supervisor,
         reconciler=reconciler,
         discovery=discovery,
+        following=following,
+        publisher=publisher,
+    )
+
+
+def _event_limits(settings: ManagerSettings) -> StreamLimits:
+    return StreamLimits(
+        max_age_s=settings.events.max_age_s,
+        max_bytes=settings.events.max_bytes,
+        replicas=settings.nats.replicas,
     )
 
 

@@ -76,6 +76,7 @@ class Daemon:
         tasks.create_task(manager.launcher.run(on_event), name="launcher")
         tasks.create_task(manager.eyesight.run(manager.bus.round_trip), name="pulse")
         tasks.create_task(manager.feed.run(), name="feed")
+        tasks.create_task(manager.following.run(), name="log following")
         tasks.create_task(manager.bus.run(), name="bus")
 
     async def _keep_desired_state(self, manager: Manager, outliving: asyncio.TaskGroup) -> None:
@@ -85,6 +86,7 @@ class Daemon:
         """
         await self._open_store(manager)
         outliving.create_task(manager.journal.run(), name="journal")
+        outliving.create_task(manager.publisher.run(), name="event publisher")
         looked = await manager.discovery.look()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(manager.reconciler.run(), name="reconciler")
@@ -121,6 +123,8 @@ class Daemon:
         try:
             async with asyncio.timeout(LAST_WORDS_S):
                 await manager.journal.flushed()
+                if manager.bus.client is not None:
+                    await manager.publisher.flushed()
                 await manager.feed.sent()
         except TimeoutError:
             log.error("observations_not_written", extra={"waited_s": LAST_WORDS_S})

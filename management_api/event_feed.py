@@ -1,112 +1,117 @@
-"""Live events, handed to everybody who watches; nobody's slowness costs anybody else, or memory without bound."""
+"""The newest events, as they come over the bus: one copy for everybody who watches, in bounded memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from pydantic import ValidationError
 
 from agent_manager.protocol.messages import EventMessage
 from agent_manager.protocol.subjects import parse_agent_event
+from management_api.server_sent import frame
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Watcher:
-    """One reader's place in the feed: server-sent events not yet fetched, at most `backlog_bytes` of them."""
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events a reader wants: of one agent, of one type, or all."""
 
-    def __init__(self, *, agent_id: str | None, backlog_bytes: int) -> None:
-        self.agent_id = agent_id
-        self.ended = asyncio.Event()
-        """Set when no more will come, whether the feed was closed or this reader fell too far behind."""
-        self._backlog_bytes = backlog_bytes
-        self._frames: list[bytes] = []
-        self._size = 0
-        self._news = asyncio.Event()
+    agent_id: str | None = None
+    type: str | None = None
 
-    def offer(self, frame: bytes) -> None:
-        """Add an event, or end the watching where the reader is too far behind."""
-        if self.ended.is_set():
-            return
-        if self._frames and self._size + len(frame) > self._backlog_bytes:
-            _log.warning("event_reader_too_slow", agent_id=self.agent_id, backlog_bytes=self._size)
-            self._frames.clear()
-            self.end()
-            return
-        self._frames.append(frame)
-        self._size += len(frame)
-        self._news.set()
+    def admits(self, event: SentEvent) -> bool:
+        """Whether the event is one of them."""
+        return self.agent_id in (None, event.agent_id) and self.type in (None, event.type) and bool(event.frame)
 
-    def end(self) -> None:
-        """No more events."""
-        self.ended.set()
-        self._news.set()
 
-    async def take(self) -> bytes:
-        """Wait for events and return all there are, in order; empty once no more will come."""
-        await self._news.wait()
-        taken = b"".join(self._frames)
-        self._frames.clear()
-        self._size = 0
-        if not self.ended.is_set():
-            self._news.clear()
-        return taken
+@dataclass(frozen=True, slots=True)
+class SentEvent:
+    """An event ready to be sent; one that nobody can read has its place and an empty frame."""
+
+    sequence: int
+    agent_id: str | None
+    type: str | None
+    frame: bytes
 
 
 class EventFeed:
-    """Spreads events among the watchers."""
+    """Keeps the newest events without a gap between them, at most `limit_bytes`, and wakes those who wait for more.
 
-    def __init__(self, *, backlog_bytes: int) -> None:
-        self._backlog_bytes = backlog_bytes
-        self._watchers: set[Watcher] = set()
-        self._closed = False
+    What is published is what the stream holds under the same sequence: whoever misses some reads them there.
+    """
 
-    @property
-    def watchers(self) -> int:
-        """How many are watching."""
-        return len(self._watchers)
-
-    @contextmanager
-    def watch(self, agent_id: str | None = None) -> Iterator[Watcher]:
-        """Watch every event, or those of one agent, from now on."""
-        watcher = Watcher(agent_id=agent_id, backlog_bytes=self._backlog_bytes)
-        self._watchers.add(watcher)
-        if self._closed:
-            watcher.end()
-        try:
-            yield watcher
-        finally:
-            self._watchers.discard(watcher)
+    def __init__(self, *, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._events: deque[SentEvent] = deque()
+        self._size = 0
+        self._news = asyncio.Event()
+        self.waiting = 0
+        """Readers who have heard all there is."""
 
     def publish(self, subject: str, body: bytes) -> None:
-        """Hand out an event as it came from the bus. The subject decides whose it is and of which type."""
-        parsed = parse_agent_event(subject)
-        if parsed is None:
-            _log.warning("event_subject_unknown", subject=subject)
+        """Take an event as it came from the bus. What is told again, after an answer was lost, is passed over."""
+        event = sent_event(subject, body)
+        if event is None:
             return
-        agent_id, type_ = parsed
-        wanted = [watcher for watcher in self._watchers if watcher.agent_id in (None, agent_id)]
-        if not wanted:
+        if self._events and event.sequence <= self._events[-1].sequence:
             return
+        if self._events and event.sequence > self._events[-1].sequence + 1:
+            self._forget()
+        self._events.append(event)
+        self._size += len(event.frame)
+        while self._size > self._limit_bytes and len(self._events) > 1:
+            self._size -= len(self._events.popleft().frame)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def since(self, sequence: int) -> Sequence[SentEvent] | None:
+        """What is here from a sequence on; None where that is missing here and has to be read in the stream."""
+        if not self._events or sequence > self._events[-1].sequence:
+            return ()
+        first = self._events[0].sequence
+        if sequence < first:
+            return None
+        return [self._events[place] for place in range(sequence - first, len(self._events))]
+
+    def lost(self) -> None:
+        """The connection was lost: what comes next need not follow, nor be numbered as before."""
+        self._forget()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there are more events, or `timeout_s` are over."""
+        self.waiting += 1
         try:
-            message = EventMessage.model_validate_json(body)
-        except ValidationError as error:
-            _log.warning("event_unreadable", subject=subject, error=str(error))
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
             return
-        frame = server_sent_event(message.model_copy(update={"agent_id": agent_id, "type": type_}))
-        for watcher in wanted:
-            watcher.offer(frame)
+        finally:
+            self.waiting -= 1
 
-    def close(self) -> None:
-        """End every watching, now and later."""
-        self._closed = True
-        for watcher in self._watchers:
-            watcher.end()
+    def _forget(self) -> None:
+        self._events.clear()
+        self._size = 0
 
 
-def server_sent_event(message: EventMessage) -> bytes:
-    """The event in the format of the WHATWG HTML standard, section 9.2; its JSON has no line breaks."""
-    return f"id: {message.sequence}\nevent: {message.type}\ndata: {message.model_dump_json()}\n\n".encode()
+def sent_event(subject: str, body: bytes, sequence: int | None = None) -> SentEvent | None:
+    """An event from the bus, whose subject decides whose it is and of which type.
+
+    `sequence` is its place in the stream, where it was read there; else it says so itself, or is None.
+    """
+    parsed = parse_agent_event(subject)
+    try:
+        message = EventMessage.model_validate_json(body)
+    except ValidationError as error:
+        _log.warning("event_unreadable", subject=subject, error=str(error))
+        return None if sequence is None else SentEvent(sequence, None, None, b"")
+    place = message.sequence if sequence is None else sequence
+    if parsed is None:
+        return SentEvent(place, None, None, b"")
+    agent_id, type_ = parsed
+    told = message.model_copy(update={"agent_id": agent_id, "type": type_, "sequence": place})
+    return SentEvent(place, agent_id, type_, frame(type_, told, event_id=str(place)))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-
-from management_api.event_feed import EventFeed, Watcher
 
 MEDIA_TYPE = "text/event-stream"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -17,31 +16,32 @@ LAST_WORDS_S = 0.5
 
 
 class EventStream(Response):
-    """Sends what the feed brings until the reader leaves, falls too far behind, or the feed is closed.
+    """Sends `frames` until they end, the reader leaves, or `ending` is set.
 
-    A comment follows every `keep_alive_s` of silence, so that intermediaries keep the connection and a dead one shows.
+    The next frame is asked for when the last one has been taken: a slow reader is waited for, and holds up nobody. A
+    comment follows every `keep_alive_s` of silence, so that intermediaries keep the connection and a dead one shows.
     """
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, feed: EventFeed, *, agent_id: str | None, keep_alive_s: float) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes], *, ending: asyncio.Event, keep_alive_s: float) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         # Computed for the empty body; this one has no length.
         del self.headers["content-length"]
-        self._feed = feed
-        self._agent_id = agent_id
+        self._frames = frames
+        self._ending = ending
         self._keep_alive_s = keep_alive_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry the stream from its first byte to its last."""
-        with self._feed.watch(self._agent_id) as watcher:
+        async with aclosing(self._frames):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async with asyncio.TaskGroup() as group:
                 ends = [
-                    group.create_task(self._write(watcher, send), name="event-stream-write"),
+                    group.create_task(self._write(send), name="event-stream-write"),
                     group.create_task(_disconnected(receive), name="event-stream-disconnected"),
                     # Separately from writing, which may hang on a reader that does not read.
-                    group.create_task(watcher.ended.wait(), name="event-stream-ended"),
+                    group.create_task(self._ending.wait(), name="event-stream-ending"),
                 ]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 for task in ends:
@@ -50,15 +50,26 @@ class EventStream(Response):
             async with asyncio.timeout(LAST_WORDS_S):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write(self, watcher: Watcher, send: Send) -> None:
+    async def _write(self, send: Send) -> None:
         chunk = b": connected\n\n"
-        while chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            try:
-                async with asyncio.timeout(self._keep_alive_s):
-                    chunk = await watcher.take()
-            except TimeoutError:
-                chunk = KEEP_ALIVE
+        async with asyncio.TaskGroup() as group:
+            coming = group.create_task(self._next(), name="event-stream-next")
+            while chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if await _done_within(coming, self._keep_alive_s):
+                    chunk = coming.result()
+                    coming = group.create_task(self._next(), name="event-stream-next")
+                else:
+                    chunk = KEEP_ALIVE
+            coming.cancel()
+
+    async def _next(self) -> bytes:
+        return await anext(self._frames, b"")
+
+
+async def _done_within(task: asyncio.Task[bytes], timeout_s: float) -> bool:
+    done, _ = await asyncio.wait((task,), timeout=timeout_s)
+    return bool(done)
 
 
 async def _disconnected(receive: Receive) -> None:

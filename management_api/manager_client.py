@@ -30,15 +30,17 @@ class ManagerClient:
     """The managers behind the bus. `run` keeps the connection; everything else works, or fails at once, at any time."""
 
     def __init__(self, settings: Settings) -> None:
-        self.feed = EventFeed(backlog_bytes=settings.streams.backlog_bytes)
+        self.feed = EventFeed(limit_bytes=settings.streams.backlog_bytes)
         self._request_timeout_s = settings.service.request_timeout_s
         self._waiting: set[asyncio.Timeout] = set()
+        self.ending = asyncio.Event()
+        """Set when the program ends: streams end with it."""
         self._ending: RequestFailedError | None = None
         self._link = NatsLink(
             url=settings.nats.servers[0],
             credentials=settings.nats.creds,
             on_event=self.feed.publish,
-            on_lost=self._interrupt,
+            on_lost=self._lost,
         )
 
     async def run(self) -> None:
@@ -48,7 +50,7 @@ class ManagerClient:
     def release(self) -> None:
         """The program ends: answer every caller that still waits, end every stream of events, and take no more."""
         self._ending = _unavailable("the management API is shutting down; try again when it is back")
-        self.feed.close()
+        self.ending.set()
         self._interrupt()
 
     def check_connected(self) -> Client:
@@ -125,6 +127,10 @@ class ManagerClient:
             asking.cancel()
             watching.cancel()
             await asyncio.gather(asking, watching, return_exceptions=True)
+
+    def _lost(self) -> None:
+        self.feed.lost()
+        self._interrupt()
 
     def _interrupt(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -72,7 +72,8 @@ class NatsLink:
         client, closed = Client(), asyncio.Event()
         try:
             await self._connect(client, closed)
-            await client.subscribe(subjects.ALL_AGENT_EVENTS, cb=self._receive)
+            for events in subjects.EVENT_STREAM_SUBJECTS:
+                await client.subscribe(events, cb=self._receive)
             await client.flush(CONNECT_TIMEOUT_S)
             self._client = client
             self._reported.clear()

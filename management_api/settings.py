@@ -57,7 +57,7 @@ class StreamSettings(Group):
     keep_alive_s: Annotated[float, seconds(0.01, 300)] = 15.0
     """Silence after which a comment is sent."""
     backlog_bytes: Annotated[int, whole(1, 1_000_000_000)] = 1_048_576
-    """Events kept for one slow reader; a reader further behind is disconnected."""
+    """Newest events kept for all readers, and live output for each; what is older is read where it is stored."""
 
 
 class DatabaseSettings(Group):

@@ -1,30 +1,28 @@
-"""Output files of instances: `ports.processes.Logs` over one directory.
-
-A stream is `<instance_id>.<out|err>.log`, older parts of it `.1`, `.2` and so on, the higher the older. The launcher's
-log pump writes and rotates them at any moment.
-"""
+"""Output files of instances: `ports.processes.Logs` over one directory."""
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from agent_manager.adapters.log_files import OutputFiles, opened
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.identifiers import split_instance_id
-from agent_manager.ports.processes import LogTail
+from agent_manager.ports.processes import OUTPUT_STREAMS, LogPiece, LogTail
 
-STREAMS = ("out", "err")
-
-_BLOCK = 64 * 1024
-_ATTEMPTS = 5
+T = TypeVar("T")
 
 
 class LogDirectory:
-    """The log files in `directory`."""
+    """The log files in `directory`.
+
+    Bytes that are no UTF-8 are replaced. Whatever is read raises InvalidRequestError when asked of what is no instance
+    id, UnavailableError when a file is there and cannot be read.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -40,116 +38,123 @@ class LogDirectory:
     async def tail(self, instance_id: str, *, lines: int, max_bytes: int) -> tuple[LogTail, ...]:
         """The last `lines` lines of each stream that has files, at most `max_bytes` of each, rotated files included.
 
-        Bytes that are no UTF-8 are replaced. A last line without its end is a line. Where `max_bytes` cuts a line, it
-        is left out, unless it is the only one. Raises InvalidRequestError when it is no instance id, UnavailableError
-        when a file is there and cannot be read.
+        A last line without its end is a line. Where `max_bytes` cuts a line, it is left out, unless it is the only one.
         """
+
+        def read(stem: str) -> tuple[LogTail, ...]:
+            tails = (_tail(instance_id, stem, stream, lines, max_bytes) for stream in OUTPUT_STREAMS)
+            return tuple(tail for tail in tails if tail is not None)
+
+        return await self._read(instance_id, read)
+
+    async def piece(
+        self, instance_id: str, stream: str, *, start: int, max_bytes: int, unfinished: bool = False
+    ) -> LogPiece:
+        """See the port."""
+        return await self._read(instance_id, lambda stem: _piece(stem, stream, start, max_bytes, unfinished))
+
+    async def last(self, instance_id: str, stream: str, *, lines: int, max_bytes: int) -> LogPiece:
+        """See the port."""
+        return await self._read(instance_id, lambda stem: _last(stem, stream, lines, max_bytes))
+
+    async def _read(self, instance_id: str, work: Callable[[str], T]) -> T:
         stem = self.stem(instance_id)
         try:
-            return await asyncio.to_thread(_tails, instance_id, stem, lines, max_bytes)
+            return await asyncio.to_thread(work, stem)
         except OSError as error:
             message = f"output files {stem}.*.log cannot be read: {error.strerror or error}"
             raise UnavailableError(message) from error
 
 
-def _tails(instance_id: str, stem: str, lines: int, max_bytes: int) -> tuple[LogTail, ...]:
-    tails = []
-    for stream in STREAMS:
-        path = f"{stem}.{stream}.log"
-        with ExitStack() as files:
-            parts = _open_parts(path, files)
-            if not parts:
-                continue
-            text = _last_lines(parts, lines, max_bytes)
-            end = parts[0].size if parts[0].path == path else 0
-            tails.append(LogTail(instance_id=instance_id, stream=stream, path=path, lines=text, end_offset=end))
-    return tuple(tails)
+def _path(stem: str, stream: str) -> str:
+    return f"{stem}.{stream}.log"
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One open file of a stream, with its size when it was opened."""
-
-    path: str
-    descriptor: int
-    size: int
-
-
-def _open_parts(path: str, files: ExitStack) -> list[_Part]:
-    """The files of a stream in order, newest first; the newest may be missing between two writes.
-
-    An open file keeps its content whatever it is renamed to, so only a rotation while they are being opened matters. It
-    moves the oldest file first and the newest last: has the newest moved, they are opened again (where that happens
-    every time, the newest alone has to do); else one that has just moved up may be met twice, and is taken once.
-    """
-    parts: list[_Part] = []
-    for _ in range(_ATTEMPTS):
-        parts = list(_open_each(path, files))
-        if not parts or _in_place(parts[0]):
-            return parts
-    return parts[:1]
+def _tail(instance_id: str, stem: str, stream: str, lines: int, max_bytes: int) -> LogTail | None:
+    path = _path(stem, stream)
+    with opened(path) as files:
+        if files is None:
+            return None
+        kept = _last_lines(files, files.end, lines, max_bytes)
+        return LogTail(instance_id=instance_id, stream=stream, path=path, lines=_decoded(kept), end_offset=files.end)
 
 
-def _open_each(path: str, files: ExitStack) -> Iterator[_Part]:
-    last: os.stat_result | None = None
-    for candidate in _names(path):
-        try:
-            descriptor = os.open(candidate, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            if candidate == path:
-                continue
-            return
-        files.callback(os.close, descriptor)
-        status = os.fstat(descriptor)
-        if last is None or not os.path.samestat(last, status):
-            yield _Part(candidate, descriptor, status.st_size)
-        last = status
+def _last(stem: str, stream: str, lines: int, max_bytes: int) -> LogPiece:
+    with opened(_path(stem, stream)) as files:
+        if files is None:
+            return LogPiece(start=0, end=0)
+        begun = _begun_line(files, files.end, max_bytes)
+        end = files.end - len(begun)
+        kept = _last_lines(files, end, lines, max_bytes)
+        unfinished = bool(kept) and not kept.endswith(b"\n")
+        return LogPiece(start=end - len(kept), end=end, lines=_decoded(kept), unfinished=unfinished)
 
 
-def _in_place(part: _Part) -> bool:
-    try:
-        return os.path.samestat(os.stat(part.path), os.fstat(part.descriptor))
-    except FileNotFoundError:
-        return False
+def _piece(stem: str, stream: str, start: int, max_bytes: int, unfinished: bool) -> LogPiece:
+    with opened(_path(stem, stream)) as files:
+        if files is None:
+            return LogPiece(start=start, end=start)
+        # Numbers above the end were given before the files were removed or cut: they begin anew.
+        begin = max(start, files.first_byte) if start <= files.end else files.first_byte
+        stop = min(files.end, begin + max_bytes)
+        data = files.read(begin, stop)
+        whole = data.rfind(b"\n") + 1
+        is_unfinished = not whole and bool(data) and (unfinished or len(data) >= max_bytes)
+        kept = _whole_characters(data) if is_unfinished else data[:whole]
+        end = begin + len(kept)
+        return LogPiece(
+            start=begin,
+            end=end,
+            lines=_decoded(kept),
+            unfinished=is_unfinished,
+            more=bool(kept) and stop < files.end,
+            held=len(data) - len(kept),
+        )
 
 
-def _names(path: str) -> Iterator[str]:
-    yield path
-    number = 1
-    while True:
-        yield f"{path}.{number}"
-        number += 1
+def _begun_line(files: OutputFiles, end: int, max_bytes: int) -> bytes:
+    """What has been written of a line that has no end yet; nothing where that is more than a line may have."""
+    data = files.read(max(files.first_byte, end - max_bytes), end)
+    begun = data[data.rfind(b"\n") + 1 :]
+    return begun if len(begun) < max_bytes else b""
 
 
-def _last_lines(parts: list[_Part], lines: int, max_bytes: int) -> tuple[str, ...]:
+def _whole_characters(data: bytes) -> bytes:
+    """Without a last character that is cut; everything, where that would leave nothing."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(data)
+    rest, _ = decoder.getstate()
+    return data[: len(data) - len(rest)] or data
+
+
+def _last_lines(files: OutputFiles, end: int, lines: int, max_bytes: int) -> bytes:
+    """The end of what is before `end`: at most so many lines and bytes."""
     if lines <= 0 or max_bytes <= 0:
-        return ()
+        return b""
     blocks: list[bytes] = []
     ends = size = 0
-    for block in _backwards(parts):
+    for block in files.backwards(end):
         blocks.append(block)
         size += len(block)
         ends += block.count(b"\n")
         # One end more than lines: the last line's own end is the first one met.
         if ends > lines or size > max_bytes:
             break
-    return _split(b"".join(reversed(blocks)), lines, max_bytes)
+    return _cut(b"".join(reversed(blocks)), lines, max_bytes)
 
 
-def _backwards(parts: list[_Part]) -> Iterator[bytes]:
-    """The stream's bytes in blocks, from its end to its beginning."""
-    for part in parts:
-        end = part.size
-        while end > 0:
-            start = max(0, end - _BLOCK)
-            yield os.pread(part.descriptor, end - start, start)
-            end = start
-
-
-def _split(data: bytes, lines: int, max_bytes: int) -> tuple[str, ...]:
+def _cut(data: bytes, lines: int, max_bytes: int) -> bytes:
     kept = data[-max_bytes:]
-    cut = len(kept) < len(data) and not data[: -len(kept)].endswith(b"\n")
-    pieces = kept.removesuffix(b"\n").split(b"\n") if kept else []
-    if cut and len(pieces) > 1:
-        del pieces[0]
-    return tuple(piece.removesuffix(b"\r").decode("utf-8", "replace") for piece in pieces[-lines:])
+    if len(kept) < len(data) and not data[: -len(kept)].endswith(b"\n"):
+        # A line of which the beginning is missing, unless there is no other.
+        kept = kept[kept.find(b"\n", 0, -1) + 1 :]
+    pieces = kept.removesuffix(b"\n").split(b"\n")
+    dropped = sum(len(piece) + 1 for piece in pieces[:-lines])
+    return kept[dropped:]
+
+
+def _decoded(data: bytes) -> tuple[str, ...]:
+    if not data:
+        return ()
+    pieces = data.removesuffix(b"\n").split(b"\n")
+    return tuple(piece.removesuffix(b"\r").decode("utf-8", "replace") for piece in pieces)

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
-from agent_manager.cli.ctl import agents, changes, events, inventory, output, terminal
+from agent_manager.cli.ctl import agents, changes, events, inventory, live_output, output, terminal
 from agent_manager.cli.ctl.address import DEFAULT_API_URL, DEFAULT_DATA_DIR, UP_FILE, find_api
 from agent_manager.cli.ctl.api import Api, connected_to
 from agent_manager.cli.ctl.changes import Change
@@ -137,10 +137,18 @@ def logs(
         int, typer.Option("--tail", "-n", min=1, max=MAX_LOG_LINES, help="Lines from the end of each stream.")
     ] = 100,
     instance: Annotated[str | None, typer.Option(help="Only this instance.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written, until Ctrl-C.")] = False,
+    until_stopped: Annotated[
+        bool, typer.Option("--until-stopped", help="With --follow: end when the agent has stopped.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the latest output of an agent."""
-    _run(context, lambda api: output.print_logs(api, agent_id, tail=tail, instance_id=instance, as_json=as_json))
+    if follow:
+        wanted = live_output.Wanted(agent_id=agent_id, instance_id=instance, tail=tail, until_stopped=until_stopped)
+        _run(context, lambda api: live_output.follow_logs(api, wanted, as_json=as_json))
+    else:
+        _run(context, lambda api: output.print_logs(api, agent_id, tail=tail, instance_id=instance, as_json=as_json))
 
 
 @app.command("events")

@@ -1,11 +1,18 @@
-"""A log file of bounded size: `name.log`, `name.log.1`, … What cannot be written is counted, never an error."""
+"""A log file of bounded size: `name.log`, `name.log.1`, … What cannot be written is counted, never an error.
+
+Beside it `.name.log.start` says which byte of the whole output the file begins with (`output_numbering`).
+"""
 
 import contextlib
 import errno
 import itertools
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from agent_manager.launcher import output_numbering
+from agent_manager.launcher.output_numbering import ANY_INODE, Start
 
 _FILE_MODE = 0o640
 
@@ -26,6 +33,7 @@ class RotatingFile:
         self.limits = limits
         self._descriptor: int | None = None
         self._size = 0
+        self._first_byte = 0
         self._lost_bytes = 0
         self._lost_reason = ""
 
@@ -76,11 +84,31 @@ class RotatingFile:
             os.close(descriptor)
             raise OSError(errno.EINVAL, "not a regular file", path)
         self._size = status.st_size
+        self._number(status)
         return descriptor
+
+    def _number(self, newest: os.stat_result) -> None:
+        note = output_numbering.read_note(self.limits.path)
+        self._first_byte = output_numbering.first_byte_of_newest([newest, *self._older()], note)
+        self._note(Start(newest.st_ino, self._first_byte), unless=note)
+
+    def _note(self, start: Start, *, unless: Start | None = None) -> None:
+        """A note that cannot be written is made up for by the next: the file of the old one is still there."""
+        with contextlib.suppress(OSError):
+            if start != unless:
+                output_numbering.write_note(self.limits.path, start)
+
+    def _older(self) -> Iterator[os.stat_result]:
+        with contextlib.suppress(FileNotFoundError):
+            for number in itertools.count(1):
+                yield os.stat(f"{self.limits.path}.{number}")
 
     def _rotate(self) -> None:
         path = self.limits.path
         names = [path, *(f"{path}.{number}" for number in range(1, self.limits.files))]
+        if len(names) == 1:
+            # The next file may be given the inode of this one.
+            self._note(Start(ANY_INODE, self._first_byte + self._size))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(names[-1])
         for newer, older in reversed(list(itertools.pairwise(names))):

@@ -6,16 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+OUTPUT_STREAMS = ("out", "err")
+"""Of an instance: standard output and standard error, each with bytes that are numbered from 0 on for ever."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogTail:
-    """The end of one output stream. `end_offset` is the size of the present file in bytes."""
+    """The end of one output stream. `end_offset` is the number the stream's next byte will have."""
 
     instance_id: str
     stream: str
     path: str
     lines: tuple[str, ...]
     end_offset: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogPiece:
+    """The lines in the bytes `start` to before `end` of an output stream.
+
+    `unfinished`: the last of them goes on with the byte `end`. `more`: what follows can be read at once. `held`: bytes
+    that are there but left out, since their line has no end yet.
+    """
+
+    start: int
+    end: int
+    lines: tuple[str, ...] = ()
+    unfinished: bool = False
+    more: bool = False
+    held: int = 0
 
 
 class Logs(Protocol):
@@ -27,6 +46,20 @@ class Logs(Protocol):
 
     async def tail(self, instance_id: str, *, lines: int, max_bytes: int) -> Sequence[LogTail]:
         """The last `lines` lines of each stream, at most `max_bytes` of each, rotated files included."""
+        ...
+
+    async def piece(
+        self, instance_id: str, stream: str, *, start: int, max_bytes: int, unfinished: bool = False
+    ) -> LogPiece:
+        """Whole lines from byte `start` on; a line longer than `max_bytes` in parts, one without its end if wanted.
+
+        A piece that begins later than asked tells that the bytes between are gone, one that begins earlier that the
+        stream's numbers have begun anew.
+        """
+        ...
+
+    async def last(self, instance_id: str, stream: str, *, lines: int, max_bytes: int) -> LogPiece:
+        """The last `lines` whole lines, at most `max_bytes` of them."""
         ...
 
 

@@ -84,6 +84,14 @@ class Transaction(Protocol):
         """Events with a number above `after`, lowest first: for following, since numbers are given in order."""
         ...
 
+    def last_event_number(self) -> int:
+        """The highest number an event has, 0 where none has one."""
+        ...
+
+    def first_event_number(self, *, since: float) -> int | None:
+        """The lowest number of those events that happened at `since` (Unix seconds) or later; None without any."""
+        ...
+
 
 class Store(Protocol):
     """Runs units of work. Raises UnavailableError when the database cannot be reached or does not take the write.

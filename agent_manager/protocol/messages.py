@@ -83,6 +83,20 @@ class EventMessage(Message):
     at: datetime
 
 
+class LogLines(Message):
+    """Lines of an output stream: its bytes `start` to before `end`, which are numbered from 0 on for ever.
+
+    `unfinished`: the last line goes on with the byte `end`.
+    """
+
+    instance_id: str
+    stream: Literal["out", "err"]
+    start: NonNegativeInt
+    end: NonNegativeInt
+    lines: list[str]
+    unfinished: bool = False
+
+
 class StatusUpdate(Message):
     """A change of an instance's status, published by the manager on `agent.status`."""
 

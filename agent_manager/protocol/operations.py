@@ -17,6 +17,8 @@ MAX_WAIT_S = 300.0
 """The longest a request may be held until what it asked for is done."""
 MAX_PAGE_SIZE = 1_000
 MAX_LOG_LINES = 10_000
+MAX_LEASE_S = 60.0
+"""The longest an instance's output is published without anybody asking again."""
 
 
 class Kind(StrEnum):
@@ -51,6 +53,20 @@ class LogsParams(Message):
     """Lines from the end of each stream."""
     instance_id: str | None = None
     """Only this instance."""
+
+
+class FollowParams(Message):
+    """Parameters of follow: one instance, and from which byte of each stream on."""
+
+    instance_id: str | None = None
+    """Default: the first."""
+    out: int | None = Field(default=None, ge=0)
+    """Number of the byte of standard output to go on with; without it, `tail` lines from the end."""
+    err: int | None = Field(default=None, ge=0)
+    """Likewise of standard error."""
+    tail: int = Field(default=0, ge=0, le=MAX_LOG_LINES)
+    lease_s: float = Field(default=15.0, ge=0.0, le=MAX_LEASE_S, allow_inf_nan=False)
+    """Seconds from now for which what follows is published."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +132,15 @@ AGENTS_LOGS = Operation(
     result=resources.LogsResult,
     summary="The latest output of an agent",
 )
+AGENTS_FOLLOW = Operation(
+    resource="agents",
+    verb="follow",
+    kind=Kind.QUERY,
+    agent=True,
+    params=FollowParams,
+    result=resources.FollowResult,
+    summary="The output of an instance from some byte on, and for a while what follows on agent.log",
+)
 AGENTS_START = Operation(
     resource="agents",
     verb="start",
@@ -168,6 +193,7 @@ OPERATIONS: tuple[Operation, ...] = (
     AGENTS_STATUS,
     AGENTS_METRICS,
     AGENTS_LOGS,
+    AGENTS_FOLLOW,
     AGENTS_START,
     AGENTS_STOP,
     AGENTS_RESTART,

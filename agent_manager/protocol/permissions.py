@@ -64,8 +64,8 @@ OF_MANAGER = Permissions(publish=(">",), subscribe=(">",))
 """The account: it administers streams, and asks and answers everybody."""
 
 OF_API = Permissions(
-    publish=(subjects.API_OPERATIONS,),
-    subscribe=(subjects.ALL_AGENT_EVENTS, f"{subjects.API_INBOX_PREFIX}.>"),
+    publish=(subjects.API_OPERATIONS, subjects.EVENT_STREAM_INFO, subjects.EVENT_STREAM_GET),
+    subscribe=(*subjects.EVENT_STREAM_SUBJECTS, subjects.ALL_LOG_LINES, f"{subjects.API_INBOX_PREFIX}.>"),
 )
 """The management API: its own operations, and what it follows for those who watch."""
 

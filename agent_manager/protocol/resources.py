@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from agent_manager.protocol.messages import Message
+from agent_manager.protocol.messages import LogLines, Message
 
 
 class LastLinesView(Message):
@@ -131,7 +131,7 @@ class MetricsResult(Message):
 
 
 class LogStream(Message):
-    """The end of one output stream of one instance. `end_offset` is the size of the present file in bytes."""
+    """The end of one output stream of one instance. `end_offset` is the number the stream's next byte will have."""
 
     instance_id: str
     stream: str
@@ -145,6 +145,16 @@ class LogsResult(Message):
 
     agent_id: str
     streams: list[LogStream]
+
+
+class FollowResult(Message):
+    """What there is of an instance's output after the bytes that were named; `more`: ask again at once for the rest."""
+
+    agent_id: str
+    instance_id: str
+    streams: list[LogLines]
+    more: bool
+    lease_s: float
 
 
 class FaultView(Message):

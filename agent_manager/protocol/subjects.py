@@ -22,6 +22,13 @@ METRICS_FEED = "agent.metrics"
 ALL_AGENT_EVENTS = "agent.event.>"
 ALL_TASK_EVENTS = "task.event.>"
 ALL_LOG_LINES = "agent.log.>"
+EVENT_STREAM = "EVENTS"
+"""JetStream stream of all events."""
+EVENT_STREAM_SUBJECTS = (ALL_AGENT_EVENTS, ALL_TASK_EVENTS)
+EVENT_STREAM_INFO = f"$JS.API.STREAM.INFO.{EVENT_STREAM}"
+"""Tells its first and last sequence."""
+EVENT_STREAM_GET = f"$JS.API.DIRECT.GET.{EVENT_STREAM}"
+"""Messages of it, without a consumer (ADR-31)."""
 SERVICE_NAME = "agent-manager"
 """Name of the manager as a NATS micro service (ADR-32)."""
 MANAGER_QUEUE = "managers"
@@ -163,9 +170,19 @@ def agent_event(agent_id: str, event: str) -> str:
     return _join("event", agent_id, event)
 
 
-def agent_events(agent_id: str) -> str:
-    """Every event of one agent."""
-    return f"{_join('event', agent_id)}.*"
+def agent_event_pattern(agent_id: str | None = None, event: str | None = None) -> str:
+    """The events of one agent, of one type, or both; None stands for all."""
+    return ".".join((_join("event"), *("*" if part is None else token(part) for part in (agent_id, event))))
+
+
+def log_lines(instance_id: str, stream: str) -> str:
+    """`agent.log.{instance_id}.{stream}`, live output; the stream is `out` or `err`."""
+    return _join("log", instance_id, stream)
+
+
+def instance_log_lines(instance_id: str) -> str:
+    """Both streams of an instance."""
+    return f"{_join('log', instance_id)}.*"
 
 
 def parse_agent_event(subject: str) -> tuple[str, str] | None:

@@ -116,21 +116,27 @@ class Queries:
 
     async def log_tails(self, agent_id: str, *, lines: int, only: str | None) -> Sequence[LogTail]:
         """The latest output of an agent's instances, or of the one named `only`. Raises NotFoundError."""
-        snapshot = await self.agent(agent_id)
-        ids = [instance.id for instance in snapshot.instances]
-        if only is not None:
-            split_instance_id(only)
-            if only not in ids:
-                raise NotFoundError(
-                    f"agent {agent_id} has no instance {only}; it has {', '.join(ids) or 'none'}",
-                    detail={"instance_id": only, "instances": ids},
-                )
-            ids = [only]
+        ids = await self.instance_ids(agent_id) if only is None else [await self.instance_id(agent_id, only)]
         share = MAX_LOG_BYTES // (STREAMS_PER_INSTANCE * max(len(ids), 1))
         tails: list[LogTail] = []
         for name in ids:
             tails.extend(await self.logs.tail(name, lines=lines, max_bytes=share))
         return tails
+
+    async def instance_ids(self, agent_id: str) -> list[str]:
+        """The instances of an agent. Raises NotFoundError."""
+        return [instance.id for instance in (await self.agent(agent_id)).instances]
+
+    async def instance_id(self, agent_id: str, named: str) -> str:
+        """The instance that is named, if it is one of the agent's. Raises InvalidRequestError, NotFoundError."""
+        split_instance_id(named)
+        ids = await self.instance_ids(agent_id)
+        if named not in ids:
+            raise NotFoundError(
+                f"agent {agent_id} has no instance {named}; it has {', '.join(ids) or 'none'}",
+                detail={"instance_id": named, "instances": ids},
+            )
+        return named
 
     def this_node(self) -> NodeSnapshot:
         """This node."""

@@ -68,6 +68,15 @@ class ManagerNatsSettings(NatsSettings):
     """Copies the streams keep in a cluster: 1, 3 or 5."""
 
 
+class EventSettings(Group):
+    """The public stream of events."""
+
+    max_age_s: Annotated[float, seconds(60, 365 * _DAY_S)] = 7 * _DAY_S
+    """How long events are kept in the stream, and how far back one that was lost is filled again."""
+    max_bytes: Annotated[int, whole(1_048_576, 1 << 50)] = 1 << 30
+    """Most bytes of the stream; the oldest events go first."""
+
+
 class MetricsSettings(Group):
     """What Prometheus scrapes."""
 
@@ -92,6 +101,8 @@ class ManagerSettings(Group):
     """Where what must survive is kept."""
     nats: ManagerNatsSettings = ManagerNatsSettings()
     """The bus."""
+    events: EventSettings = EventSettings()
+    """The public stream of events."""
     metrics: MetricsSettings = MetricsSettings()
     """What Prometheus scrapes."""
     health: HealthSettings = HealthSettings()

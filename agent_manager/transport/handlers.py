@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from agent_manager.domain.identifiers import instance_id
 from agent_manager.protocol import operations, resources
 from agent_manager.protocol.messages import Message
-from agent_manager.protocol.operations import ChangeParams, LogsParams, Operation, PageParams
+from agent_manager.protocol.operations import ChangeParams, FollowParams, LogsParams, Operation, PageParams
 from agent_manager.services.commands import Commands
+from agent_manager.services.log_following import LogFollowing
 from agent_manager.services.queries import Queries
 from agent_manager.transport import views
+from agent_manager.transport.live_logs import of_piece
 
 T = TypeVar("T", bound=Message)
 
@@ -34,11 +37,12 @@ Handler = Callable[[Call], Awaitable[Message]]
 
 
 class Handlers:
-    """The handlers, over the two groups of services."""
+    """The handlers, over the services."""
 
-    def __init__(self, commands: Commands, queries: Queries) -> None:
+    def __init__(self, commands: Commands, queries: Queries, following: LogFollowing) -> None:
         self._commands = commands
         self._queries = queries
+        self._following = following
 
     def table(self) -> dict[Operation, Handler]:
         """Every operation with its handler."""
@@ -48,6 +52,7 @@ class Handlers:
             operations.AGENTS_STATUS: self._status,
             operations.AGENTS_METRICS: self._metrics,
             operations.AGENTS_LOGS: self._logs,
+            operations.AGENTS_FOLLOW: self._follow,
             operations.AGENTS_START: self._start,
             operations.AGENTS_STOP: self._stop,
             operations.AGENTS_RESTART: self._restart,
@@ -78,6 +83,19 @@ class Handlers:
         params: LogsParams = call.params
         tails = await self._queries.log_tails(call.agent_id, lines=params.tail, only=params.instance_id)
         return resources.LogsResult(agent_id=call.agent_id, streams=[views.of_log_tail(tail) for tail in tails])
+
+    async def _follow(self, call: Call) -> Message:
+        params: FollowParams = call.params
+        named = await self._queries.instance_id(call.agent_id, params.instance_id or instance_id(call.agent_id, 0))
+        starts = {stream: start for stream, start in (("out", params.out), ("err", params.err)) if start is not None}
+        pieces = await self._following.follow(named, starts=starts, tail=params.tail, lease_s=params.lease_s)
+        return resources.FollowResult(
+            agent_id=call.agent_id,
+            instance_id=named,
+            streams=[of_piece(named, stream, piece) for stream, piece in pieces.items()],
+            more=any(piece.more for piece in pieces.values()),
+            lease_s=params.lease_s,
+        )
 
     async def _start(self, call: Call) -> Message:
         return await self._changed(self._commands.start, call)

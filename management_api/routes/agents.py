@@ -8,12 +8,17 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Query, Response
 
 from agent_manager.protocol import operations
-from agent_manager.protocol.messages import Message
+from agent_manager.protocol.errors import ErrorCode, RequestFailedError
+from agent_manager.protocol.messages import LogLines, Message
 from agent_manager.protocol.operations import MAX_WAIT_S, ChangeParams, LogsParams, Operation, PageParams
 from agent_manager.protocol.resources import ChangeResult
+from management_api import log_positions
+from management_api.event_stream import MEDIA_TYPE, EventStream
+from management_api.log_follower import LogFollower, Wish
+from management_api.log_positions import Position
 from management_api.manager_client import ManagerClient
 from management_api.openapi import described
-from management_api.routes.parameters import AgentId, Manager
+from management_api.routes.parameters import AgentId, ApiSettings, LastEventId, Manager
 
 router = APIRouter(tags=["agents"])
 
@@ -37,6 +42,15 @@ def _described_change(operation: Operation) -> dict[str, Any]:
         "response_description": "Done",
         "responses": {HTTPStatus.ACCEPTED.value: accepted, **arguments["responses"]},
     }
+
+
+def _described_logs() -> dict[str, Any]:
+    arguments = described(operations.AGENTS_LOGS)
+    lines = {
+        "description": "The last lines; with `follow`, server-sent events: `lines` with this JSON, `gap`, `end`",
+        "content": {MEDIA_TYPE: {"schema": LogLines.model_json_schema()}},
+    }
+    return {**arguments, "responses": {HTTPStatus.OK.value: lines, **arguments["responses"]}}
 
 
 @router.get("/agents", **described(operations.AGENTS_LIST))
@@ -81,10 +95,53 @@ async def agent_metrics(manager: Manager, agent_id: AgentId) -> Message:
     return await manager.call(operations.AGENTS_METRICS, agent_id=agent_id)
 
 
-@router.get("/agents/{agent_id}/logs", **described(operations.AGENTS_LOGS))
-async def agent_logs(manager: Manager, agent_id: AgentId, logs: Annotated[LogsParams, Query()]) -> Message:
-    """The last lines of standard output and standard error of each instance."""
-    return await manager.call(operations.AGENTS_LOGS, agent_id=agent_id, params=logs)
+class LogsQuery(LogsParams):
+    """What may be asked of output, and that it be followed."""
+
+    follow: bool = False
+    """Go on with what is written from then on, as server-sent events."""
+    until_stopped: bool = False
+    """End the stream when the agent has stopped."""
+
+
+@router.get("/agents/{agent_id}/logs", **_described_logs())
+async def agent_logs(
+    manager: Manager,
+    settings: ApiSettings,
+    agent_id: AgentId,
+    logs: Annotated[LogsQuery, Query()],
+    last_event_id: LastEventId = None,
+) -> Message | Response:
+    """The last lines of standard output and standard error of each instance, and with `follow` whatever comes then.
+
+    A stream goes on over restarts of agent and manager. `Last-Event-ID` goes on where another stream ended: nothing is
+    lost or repeated as long as the files are there, and what they no longer hold is told in an event `gap`.
+    """
+    if not logs.follow:
+        params = LogsParams(tail=logs.tail, instance_id=logs.instance_id)
+        return await manager.call(operations.AGENTS_LOGS, agent_id=agent_id, params=params)
+    wish = Wish(
+        agent_id=agent_id,
+        instance_id=logs.instance_id,
+        tail=logs.tail,
+        positions=_positions(last_event_id),
+        until_stopped=logs.until_stopped,
+    )
+    follower = LogFollower(manager, wish, backlog_bytes=settings.streams.backlog_bytes)
+    await follower.check()
+    return EventStream(follower.frames(), ending=manager.ending, keep_alive_s=settings.streams.keep_alive_s)
+
+
+def _positions(last_event_id: str | None) -> dict[int, Position] | None:
+    if not last_event_id:
+        return None
+    positions = log_positions.parse(last_event_id)
+    if positions is None:
+        raise RequestFailedError(
+            ErrorCode.INVALID_REQUEST,
+            f"Last-Event-ID {last_event_id[:80]!r} is no id of a log stream; leave it out to begin anew",
+        )
+    return positions
 
 
 async def _change(

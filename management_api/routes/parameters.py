@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 
 from agent_manager.protocol.subjects import TOKEN_PATTERN
 from management_api.manager_client import ManagerClient
 from management_api.settings import Settings
 
-_AGENT_ID = f"^{TOKEN_PATTERN}$"
+_TOKEN = f"^{TOKEN_PATTERN}$"
 
 
 def _manager(request: Request) -> ManagerClient:
@@ -23,5 +23,11 @@ def _settings(request: Request) -> Settings:
 
 Manager = Annotated[ManagerClient, Depends(_manager)]
 ApiSettings = Annotated[Settings, Depends(_settings)]
-AgentId = Annotated[str, Path(pattern=_AGENT_ID, description="Id of an agent", examples=["echo"])]
-AgentFilter = Annotated[str | None, Query(alias="agent_id", pattern=_AGENT_ID, description="Only this agent")]
+AgentId = Annotated[str, Path(pattern=_TOKEN, description="Id of an agent", examples=["echo"])]
+AgentFilter = Annotated[str | None, Query(alias="agent_id", pattern=_TOKEN, description="Only this agent")]
+EventType = Annotated[
+    str | None, Query(alias="type", pattern=_TOKEN, description="Only events of this type", examples=["exited"])
+]
+LastEventId = Annotated[
+    str | None, Header(max_length=32_768, description="Id of the last event received: goes on after it")
+]

@@ -273,6 +273,16 @@ async def test_published_events_are_read_in_the_order_of_their_numbers(store: St
     ]
 
 
+async def test_the_ends_of_what_has_a_number_are_known(store: Store) -> None:
+    assert await store.read(lambda t: (t.last_event_number(), t.first_event_number(since=0.0))) == (0, None)
+    added = await store.write(lambda t: [t.append_event(replace(event(str(n)), at=10.0 * n)) for n in range(4)])
+    await store.write(lambda t: t.mark_published({e.sequence or 0: place for place, e in enumerate(added[:3], 7)}))
+    found = await store.read(
+        lambda t: (t.last_event_number(), [t.first_event_number(since=since) for since in (0.0, 10.0, 15.0, 25.0)])
+    )
+    assert found == (9, [7, 8, 9, None])
+
+
 async def test_an_event_keeps_the_number_it_has(store: Store) -> None:
     sequence = (await store.write(_append("once"))).sequence or 0
     await store.write(lambda t: t.mark_published({sequence: 7}))

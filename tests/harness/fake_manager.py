@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from agent_manager.adapters.nats.event_stream import JetStreamEvents, StreamLimits
 from agent_manager.protocol import operations, subjects
 from agent_manager.protocol.errors import ErrorBody
-from agent_manager.protocol.messages import EventMessage, Message, Request, Response
+from agent_manager.protocol.messages import EventMessage, LogLines, Message, Request, Response
 from agent_manager.protocol.operations import Operation
 from agent_manager.protocol.resources import (
     AgentList,
@@ -22,6 +24,7 @@ from agent_manager.protocol.resources import (
     ChangeResult,
     ExitView,
     FaultView,
+    FollowResult,
     InstanceMetrics,
     InstanceView,
     LastLinesView,
@@ -37,6 +40,7 @@ from agent_manager.protocol.resources import (
     UsageView,
 )
 
+LIMITS = StreamLimits(max_age_s=3600.0, max_bytes=1 << 24, replicas=1)
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SILENCE = object()
 """An answer that never comes."""
@@ -76,17 +80,23 @@ class FakeManager:
         self.answer_with(operation, lambda _: SILENCE)
 
     def answer_with(self, operation: Operation, answer: Answer) -> None:
-        """Answer with what `answer` makes of the request: a result, an error, raw bytes or SILENCE."""
+        """Answer with what `answer` makes of the request, perhaps later: a result, an error, raw bytes or SILENCE."""
         self._answers[operation.name] = answer
 
-    async def announce(self, event: EventMessage, *, body: bytes | None = None) -> None:
-        """Publish an event, or `body` in its place, and wait until the server has it."""
+    async def announce(self, event: EventMessage, *, body: bytes | None = None) -> EventMessage:
+        """Publish an event with the next sequence, or `body` in its place; returns it once it is in the stream."""
+        stream = self._connection.jetstream()
+        info = await stream.stream_info(subjects.EVENT_STREAM)
+        numbered = event.model_copy(update={"sequence": info.state.last_seq + 1})
         subject = subjects.agent_event(event.agent_id, event.type)
-        await self._connection.publish(subject, body or event.model_dump_json().encode())
-        await self._connection.flush()
+        await stream.publish(subject, body or numbered.model_dump_json().encode())
+        return numbered
 
     async def listen(self) -> None:
-        """Take requests from now on."""
+        """Take requests from now on, with an empty stream of events where there is none."""
+        events = JetStreamEvents(lambda: self._connection, LIMITS)
+        if await events.open() is None:
+            await events.restart(1)
         await self._connection.subscribe(subjects.API_OPERATIONS, subjects.MANAGER_QUEUE, cb=self._handle)
         await self._connection.flush()
 
@@ -95,6 +105,8 @@ class FakeManager:
         request = Request.model_validate_json(message.data)
         self.received.append(Received(name, request, dict(message.headers or {})))
         answer = self._answers[name](request)
+        if inspect.isawaitable(answer):
+            answer = await answer
         if answer is not SILENCE:
             await message.respond(answer if isinstance(answer, bytes) else _encoded(name, request, answer))
 
@@ -226,6 +238,13 @@ def plausible_results() -> Mapping[Operation, Message]:
         ),
         operations.AGENTS_METRICS: MetricsResult(agent_id="echo", instances=[metrics]),
         operations.AGENTS_LOGS: LogsResult(agent_id="echo", streams=[out]),
+        operations.AGENTS_FOLLOW: FollowResult(
+            agent_id="echo",
+            instance_id="echo_0",
+            streams=[LogLines(instance_id="echo_0", stream="out", start=0, end=8, lines=["one", "two"])],
+            more=False,
+            lease_s=15.0,
+        ),
         operations.AGENTS_START: done,
         operations.AGENTS_STOP: done,
         operations.AGENTS_RESTART: done,

@@ -22,7 +22,7 @@ from agent_manager.ports.launcher import (
     SpawnFailedError,
 )
 from agent_manager.ports.packages import FoundPackage
-from agent_manager.ports.processes import LogTail, Usage
+from agent_manager.ports.processes import LogPiece, LogTail, Usage
 from agent_manager.ports.store import Store, Transaction
 from tests.harness.domain import process_exit
 
@@ -282,6 +282,25 @@ class FakeInspector:
         return {"hostname": "here", "cpus": 2}
 
 
+@dataclass
+class RecordingLogChannel:
+    """What followers would have been sent. `away`: the bus is."""
+
+    pieces: list[tuple[str, str, LogPiece]] = field(default_factory=list)
+    away: bool = False
+
+    async def lines(self, instance_id: str, stream: str, piece: LogPiece) -> bool:
+        if not self.away:
+            self.pieces.append((instance_id, stream, piece))
+        return not self.away
+
+    def said(self, instance_id: str, stream: str) -> list[str]:
+        """The lines of one stream."""
+        return [
+            line for name, which, piece in self.pieces if (name, which) == (instance_id, stream) for line in piece.lines
+        ]
+
+
 class FakeLogs:
     """Each stream's last line is its name."""
 
@@ -293,3 +312,11 @@ class FakeLogs:
             LogTail(instance_id=instance_id, stream=stream, path=f"{stream}.log", lines=(stream,), end_offset=lines)
             for stream in ("out", "err")
         ]
+
+    async def piece(
+        self, instance_id: str, stream: str, *, start: int, max_bytes: int, unfinished: bool = False
+    ) -> LogPiece:
+        return LogPiece(start=start, end=start)
+
+    async def last(self, instance_id: str, stream: str, *, lines: int, max_bytes: int) -> LogPiece:
+        return LogPiece(start=0, end=len(stream), lines=(stream,))

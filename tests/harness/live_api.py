@@ -46,7 +46,9 @@ class LiveApi:
 
 
 @asynccontextmanager
-async def running_api(nats: NatsHarness, *, connected: bool = True, **settings: Any) -> AsyncIterator[LiveApi]:
+async def running_api(
+    nats: NatsHarness, *, connected: bool = True, port: int = 0, **settings: Any
+) -> AsyncIterator[LiveApi]:
     """An API on a bus; returned once it is connected, unless that is not to be. `settings` are groups, as mappings."""
     made = Settings.model_validate({"nats": {"url": nats.url, "creds": str(nats.files.api_credentials)}, **settings})
     manager = ManagerClient(made)
@@ -54,8 +56,9 @@ async def running_api(nats: NatsHarness, *, connected: bool = True, **settings: 
     server = ApiServer(app, manager, made)
     # With its protocol named, or asyncio would leave Nagle's algorithm on: 40 ms for each answer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    port: int = listener.getsockname()[1]
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     async with asyncio.TaskGroup() as group, httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
         api = LiveApi(url=url, port=port, http=http, app=app, manager=manager, server=server)

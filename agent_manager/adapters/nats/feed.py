@@ -1,4 +1,4 @@
-"""The live feed: committed events and status changes, published as they come."""
+"""The live feed: status changes and reports, published as they come."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nats.aio.client import Client
 from agent_manager.domain.events import Event
 from agent_manager.domain.instances import Instance
 from agent_manager.protocol import subjects
-from agent_manager.protocol.messages import EventMessage, Message, StatusUpdate
+from agent_manager.protocol.messages import Message, StatusUpdate
 
 MAX_WAITING = 10_000
-"""Messages kept while they cannot be sent; beyond it new ones are dropped (the rows are kept in the store)."""
+"""Messages kept while they cannot be sent; beyond it new ones are dropped."""
 
 log = logging.getLogger(__name__)
 
@@ -24,24 +24,16 @@ log = logging.getLogger(__name__)
 class Feed:
     """Implements `ports.bus.Announcer`. `run` is the one task that sends, so that order is kept and nobody waits."""
 
-    def __init__(self, client: Callable[[], Client | None]) -> None:
+    def __init__(self, client: Callable[[], Client | None], *, on_event: Callable[[], None]) -> None:
+        """`client` is the connected client, None while there is none; `on_event` hears of each committed event."""
         self._client = client
+        self._on_event = on_event
         self._waiting: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(MAX_WAITING)
         self._dropped = 0
 
     def event(self, event: Event) -> None:
         """See the port."""
-        message = EventMessage(
-            sequence=event.sequence or 0,
-            type=event.type,
-            agent_id=event.agent_id,
-            instance_id=event.instance_id,
-            message=event.message,
-            actor=event.actor,
-            data=dict(event.data),
-            at=datetime.fromtimestamp(event.at, UTC),
-        )
-        self._put(subjects.agent_event(event.agent_id, event.type), message)
+        self._on_event()
 
     def status(self, instance: Instance) -> None:
         """See the port."""

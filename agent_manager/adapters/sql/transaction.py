@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from agent_manager.adapters.sql import rows, upserts
 from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
@@ -123,6 +135,16 @@ class SqlTransaction:
     def published_events(self, after: int, limit: int) -> Sequence[Event]:
         """Events with a number above `after`, lowest first."""
         return self._events(events.c.number > after, events.c.number, limit)
+
+    def last_event_number(self) -> int:
+        """The highest number an event has, 0 where none has one."""
+        return self._connection.execute(select(func.max(events.c.number))).scalar_one() or 0
+
+    def first_event_number(self, *, since: float) -> int | None:
+        """The lowest number of the events since a moment; None without any."""
+        query = select(func.min(events.c.number)).where(events.c.at >= since)
+        first: int | None = self._connection.execute(query).scalar_one()
+        return first
 
     def _events(self, which: ColumnElement[bool], order: Column[int], limit: int) -> Sequence[Event]:
         query = select(events).where(which).order_by(order).limit(limit)

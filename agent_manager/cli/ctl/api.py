@@ -75,11 +75,16 @@ class Api:
                 return page.model_copy(update={"items": items}).model_dump()
 
     @asynccontextmanager
-    async def lines(self, path: str, parameters: Parameters) -> AsyncIterator[AsyncIterator[str]]:
-        """The lines of an answer that does not end by itself."""
+    async def lines(
+        self, path: str, parameters: Parameters, *, last_id: str | None = None
+    ) -> AsyncIterator[AsyncIterator[str]]:
+        """The lines of an answer that does not end by itself, after the event `last_id`."""
+        headers = {} if last_id is None else {"Last-Event-ID": last_id}
         timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
         with self._explained():
-            async with self._http.stream("GET", PREFIX + path, params=parameters, timeout=timeout) as response:
+            async with self._http.stream(
+                "GET", PREFIX + path, params=parameters, headers=headers, timeout=timeout
+            ) as response:
                 if response.is_error:
                     await response.aread()
                     raise self._refused(response)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 from rich.text import Text
 
 from agent_manager.cli.ctl import terminal
 from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
+from agent_manager.cli.ctl.following import followed
 from agent_manager.protocol.messages import EventMessage
 
 _WHO_WIDTH = 16
@@ -17,20 +17,19 @@ _WHAT_WIDTH = 10
 
 
 async def follow_events(api: Api, agent_id: str | None, *, as_json: bool) -> ExitCode:
-    """Print each event. Raises AgentctlError when the API ends the stream; it does not end by itself."""
+    """Print each event, once and in order, over restarts of API and manager. Raises AgentctlError when refused."""
     console = terminal.out()
     if agent_id is not None:
         await _say_if_unknown(api, agent_id)
-    async with api.lines("/events", {} if agent_id is None else {"agent_id": agent_id}) as lines:
-        async for data in event_data(lines):
-            document = json.loads(data)
-            if as_json:
-                terminal.print_json(document)
-            else:
-                console.print(_line(understood(EventMessage, document)))
-    raise AgentctlError(
-        "the API ended the stream of events: it is stopping, or this reader was too slow", ExitCode.UNREACHABLE
-    )
+    async for event in followed(api, "/events", {} if agent_id is None else {"agent_id": agent_id}):
+        document = json.loads(event.data)
+        if event.type == "gap":
+            terminal.complain(f"{document['events']:,} events are gone: {document['reason']}")
+        elif as_json:
+            terminal.print_json(document)
+        else:
+            console.print(_line(understood(EventMessage, document)))
+    raise AssertionError("a followed stream does not end by itself")
 
 
 async def _say_if_unknown(api: Api, agent_id: str) -> None:
@@ -40,17 +39,6 @@ async def _say_if_unknown(api: Api, agent_id: str) -> None:
     except AgentctlError as error:
         if error.exit_code is ExitCode.NOT_FOUND:
             terminal.complain(f"there is no agent {agent_id} yet; its events are printed when it comes")
-
-
-async def event_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
-    """The data of each server-sent event (WHATWG HTML standard, section 9.2); all else is passed over."""
-    data: list[str] = []
-    async for line in lines:
-        if line.startswith("data:"):
-            data.append(line.removeprefix("data:").removeprefix(" "))
-        elif not line and data:
-            yield "\n".join(data)
-            data.clear()
 
 
 def _line(event: EventMessage) -> Text:

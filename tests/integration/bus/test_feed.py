@@ -19,9 +19,18 @@ from tests.harness.nats_server import NatsHarness, settle
 from tests.harness.waiting import eventually
 
 
-def event(number: int, **changes: object) -> Event:
-    fields = {"type": "running", "agent_id": "echo", "at": 1.0, "message": f"number {number}", "sequence": number}
-    return Event(**{**fields, **changes})  # type: ignore[arg-type]
+def update(number: float) -> MetricsUpdate:
+    return MetricsUpdate(
+        agent_id="echo", instance_id="echo_0", counters={"number": number}, timestamp="2030-01-01T00:00:00Z"
+    )
+
+
+def feed_on(clients: list[Client]) -> Feed:
+    return Feed(lambda: clients[0] if clients else None, on_event=lambda: None)
+
+
+def say(feed: Feed, number: float) -> None:
+    feed.publish(subjects.METRICS_FEED, update(number))
 
 
 class Observer:
@@ -30,6 +39,10 @@ class Observer:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.heard: list[tuple[str, dict[str, object]]] = []
+
+    @property
+    def numbers(self) -> list[float]:
+        return [said["counters"]["number"] for _, said in self.heard if "counters" in said]  # type: ignore[index]
 
     async def follow(self) -> Observer:
         async def hear(message: object) -> None:
@@ -48,43 +61,48 @@ async def observer(nats: NatsHarness) -> Observer:
 async def test_everything_is_said_in_the_order_in_which_it_happened(
     nats: NatsHarness, observer: Observer, tasks: asyncio.TaskGroup
 ) -> None:
-    client = await nats.connect_as_manager()
-    feed = Feed(lambda: client)
+    feed = feed_on([await nats.connect_as_manager()])
     instance = Instance(agent_id="echo", ordinal=0, target=Target(run=True, spec=SPEC), status=InstanceStatus.RUNNING)
     for number in range(1_000):
-        feed.event(event(number))
+        say(feed, number)
     feed.status(instance)
     tasks.create_task(feed.run())
     await feed.sent()
     await eventually(lambda: len(observer.heard) == 1_001)
-    assert [said["sequence"] for _, said in observer.heard[:-1]] == list(range(1_000))
-    assert observer.heard[0][0] == "agent.event.echo.running"
+    assert observer.numbers == list(range(1_000))
     subject, said = observer.heard[-1]
     assert subject == "agent.status"
     assert StatusUpdate.model_validate(said).status == "running"
+
+
+def test_events_are_left_to_their_publisher() -> None:
+    woken: list[bool] = []
+    feed = Feed(lambda: None, on_event=lambda: woken.append(True))
+    feed.event(Event(type="running", agent_id="echo", at=1.0, message="ready"))
+    assert woken == [True]
 
 
 async def test_without_a_client_what_is_said_is_gone_and_nobody_waits(
     nats: NatsHarness, observer: Observer, tasks: asyncio.TaskGroup
 ) -> None:
     clients: list[Client] = []
-    feed = Feed(lambda: clients[0] if clients else None)
+    feed = feed_on(clients)
     tasks.create_task(feed.run())
-    feed.event(event(1))
+    say(feed, 1)
     await feed.sent()
     clients.append(await nats.connect_as_manager())
-    feed.event(event(2))
+    say(feed, 2)
     await eventually(lambda: observer.heard)
-    assert [said["sequence"] for _, said in observer.heard] == [2]
+    assert observer.numbers == [2]
 
 
 async def test_beyond_its_bound_what_is_new_is_dropped_counted_and_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(feed_module, "MAX_WAITING", 10)
-    feed = Feed(lambda: None)
+    feed = feed_on([])
     for number in range(15):
-        feed.event(event(number))
+        say(feed, number)
     (said,) = [record for record in caplog.records if record.message == "feed_overflow"]
     assert said.__dict__["dropped"] == 1
 
@@ -94,36 +112,33 @@ async def test_a_client_that_can_take_no_more_while_it_reconnects_ends_nothing(
     nats: NatsHarness, tasks: asyncio.TaskGroup, pending_size: int
 ) -> None:
     client = await nats.connect_as_manager(pending_size=pending_size)
-    feed = Feed(lambda: client)
+    feed = feed_on([client])
     sending = tasks.create_task(feed.run())
     await nats.kill()
     await eventually(lambda: not client.is_connected)
     for number in range(100):
-        feed.event(event(number))
+        say(feed, number)
     await feed.sent()
     assert not sending.done()
     await nats.start()
     await eventually(lambda: client.is_connected)
     late = await Observer(await nats.connect_as_manager()).follow()
-    feed.event(event(1_000))
-    await eventually(lambda: any(said["sequence"] == 1_000 for _, said in late.heard))
+    say(feed, 1_000)
+    await eventually(lambda: 1_000 in late.numbers)
 
 
 async def test_a_client_that_is_closed_and_words_that_are_no_text_end_nothing(
     nats: NatsHarness, observer: Observer, tasks: asyncio.TaskGroup, caplog: pytest.LogCaptureFixture
 ) -> None:
     clients = [await nats.connect_as_manager()]
-    feed = Feed(lambda: clients[0])
+    feed = feed_on(clients)
     tasks.create_task(feed.run())
     await clients[0].close()
-    feed.event(event(1))
+    say(feed, 1)
     await feed.sent()
     clients[0] = await nats.connect_as_manager()
-    feed.event(event(2, message="half a character: \ud800"))
-    feed.publish(
-        subjects.METRICS_FEED,
-        MetricsUpdate(agent_id="echo", instance_id="echo_0", counters={"requests": 1.0}, timestamp="2030-01-01"),
-    )
+    feed.publish(subjects.METRICS_FEED, update(2).model_copy(update={"agent_id": "half a character: \ud800"}))
+    say(feed, 3)
     await eventually(lambda: observer.heard)
-    assert [subject for subject, _ in observer.heard] == ["agent.metrics"]
+    assert observer.numbers == [3]
     assert len([record for record in caplog.records if record.message == "not_published"]) == 2

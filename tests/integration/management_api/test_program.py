@@ -50,6 +50,7 @@ def address_in(log: Path) -> str | None:
     return f"http://{words.partition('running on http://')[2].split()[0]}" if "running on" in words else None
 
 
+@pytest.mark.usefixtures("manager")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_it_in_order_although_a_stream_is_open(
     nats: NatsHarness, tmp_path: Path, how: signal.Signals
@@ -64,7 +65,7 @@ async def test_a_signal_stops_it_in_order_although_a_stream_is_open(
             http.stream("GET", "/api/v1/events") as stream,
         ):
             lines = stream.aiter_lines()
-            assert await anext(lines) == ": connected"
+            assert [await anext(lines) for _ in range(3)] == [": connected", "", "id: 0"]
             process.send_signal(how)
             assert [line async for line in lines if line] == []
         await eventually(lambda: process.poll() is not None)

@@ -160,3 +160,41 @@ async def test_a_manager_speaks_and_hears_everywhere(nats: NatsHarness, subject:
     manager = await nats.connect_as_manager()
     assert await may_publish(nats, manager, subject)
     assert await may_subscribe(nats, manager, subject)
+
+
+@pytest.mark.parametrize("subject", ["$JS.API.STREAM.INFO.EVENTS", "$JS.API.DIRECT.GET.EVENTS"])
+async def test_the_api_reads_the_stream_of_events(nats: NatsHarness, subject: str) -> None:
+    assert await may_publish(nats, await nats.connect_as_api(), subject)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "$JS.API.STREAM.INFO.TASK_RESULTS",
+        "$JS.API.DIRECT.GET.TASK_RESULTS",
+        "$JS.API.DIRECT.GET.EVENTS.agent.event.echo.running",
+        "$JS.API.STREAM.MSG.GET.EVENTS",
+        "$JS.API.STREAM.PURGE.EVENTS",
+        "$JS.API.STREAM.DELETE.EVENTS",
+        "$JS.API.STREAM.UPDATE.EVENTS",
+        "$JS.API.CONSUMER.CREATE.EVENTS",
+        "$JS.API.CONSUMER.CREATE.EVENTS.spy.agent.event.>",
+        "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.spy",
+        "agent.event.echo.running",
+        "agent.log.echo_0.out",
+    ],
+)
+async def test_the_api_has_no_other_right_over_streams_events_and_output(nats: NatsHarness, subject: str) -> None:
+    assert not await may_publish(nats, await nats.connect_as_api(), subject)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "probe"),
+    [
+        ("agent.event.>", "agent.event.echo.running"),
+        ("task.event.>", "task.event.t1.succeeded"),
+        ("agent.log.echo_0.*", "agent.log.echo_0.out"),
+    ],
+)
+async def test_the_api_follows(nats: NatsHarness, pattern: str, probe: str) -> None:
+    assert await may_subscribe(nats, await nats.connect_as_api(), pattern, probe=probe)

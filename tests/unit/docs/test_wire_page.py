@@ -18,7 +18,7 @@ from agent_manager.protocol.messages import Message
 from agent_manager.protocol.operations import OPERATIONS, Operation
 
 PAGE = (Path(__file__).parents[3] / "docs" / "wire.md").read_text(encoding="utf-8")
-OTHER_BUILDERS = {"token", "inbox_prefix", "node_statuses", "node_metrics", "agent_events"}
+OTHER_BUILDERS = {"token", "inbox_prefix", "node_statuses", "node_metrics", "agent_event_pattern", "instance_log_lines"}
 """What is no subject, and patterns over subjects that are built elsewhere."""
 SUBJECT = re.compile(r"`((?:agent|task)\.[^`…]+)`")
 

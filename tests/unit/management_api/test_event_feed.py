@@ -1,74 +1,84 @@
-"""The feed's fairness and its limits."""
+"""The newest events: without a gap between them, each once, in bounded memory."""
 
 from __future__ import annotations
 
 import asyncio
 
 from agent_manager.protocol.subjects import agent_event
-from management_api.event_feed import EventFeed, server_sent_event
+from management_api.event_feed import EventFeed, EventFilter, sent_event
 from tests.harness.fake_manager import event
 
-FRAME = len(server_sent_event(event(1)))
+SUBJECT = agent_event("echo", "running")
 
 
-def publish(feed: EventFeed, *sequences: int) -> None:
-    """Publish events of the agent `echo`."""
+def body(sequence: int) -> bytes:
+    return event(sequence).model_dump_json().encode()
+
+
+def fed(*sequences: int, limit_bytes: int = 1_000_000) -> EventFeed:
+    feed = EventFeed(limit_bytes=limit_bytes)
     for sequence in sequences:
-        feed.publish(agent_event("echo", "running"), event(sequence).model_dump_json().encode())
+        feed.publish(SUBJECT, body(sequence))
+    return feed
 
 
-async def test_a_reader_takes_all_there_is_at_once() -> None:
-    feed = EventFeed(backlog_bytes=10_000)
-    with feed.watch() as watcher:
-        publish(feed, 1, 2)
-        assert await watcher.take() == server_sent_event(event(1)) + server_sent_event(event(2))
+def sequences(feed: EventFeed, since: int) -> list[int] | None:
+    events = feed.since(since)
+    return None if events is None else [one.sequence for one in events]
 
 
-async def test_a_reader_that_has_taken_waits_for_more() -> None:
-    feed = EventFeed(backlog_bytes=10_000)
-    with feed.watch() as watcher:
-        publish(feed, 1)
-        await watcher.take()
-        async with asyncio.TaskGroup() as group:
-            taking = group.create_task(watcher.take())
-            await asyncio.sleep(0)
-            assert not taking.done()
-            publish(feed, 2)
-        assert taking.result() == server_sent_event(event(2))
+def test_what_is_here_is_told_from_any_place_on() -> None:
+    feed = fed(5, 6, 7)
+    assert [sequences(feed, since) for since in (4, 5, 7, 8, 9)] == [None, [5, 6, 7], [7], [], []]
+    assert sequences(fed(), 1) == []
 
 
-async def test_a_reader_too_far_behind_is_ended_and_nothing_is_kept_for_it() -> None:
-    feed = EventFeed(backlog_bytes=2 * FRAME)
-    with feed.watch() as slow, feed.watch() as quick:
-        publish(feed, 1, 2)
-        await quick.take()
-        publish(feed, 3)
-        assert slow.ended.is_set()
-        assert await slow.take() == b""
-        assert await quick.take() == server_sent_event(event(3))
+def test_what_is_told_again_is_passed_over() -> None:
+    assert sequences(fed(5, 6, 6, 5, 7), 5) == [5, 6, 7]
 
 
-async def test_one_event_above_the_limit_passes_a_reader_that_keeps_up() -> None:
-    feed = EventFeed(backlog_bytes=1)
-    with feed.watch() as watcher:
-        publish(feed, 1)
-        assert await watcher.take() == server_sent_event(event(1))
+def test_after_a_gap_what_was_before_is_left_to_the_stream() -> None:
+    feed = fed(5, 6, 9)
+    assert [sequences(feed, since) for since in (6, 7, 9)] == [None, None, [9]]
 
 
-async def test_closing_ends_everybody_after_what_is_left() -> None:
-    feed = EventFeed(backlog_bytes=10_000)
-    with feed.watch() as watcher:
-        publish(feed, 1)
-        feed.close()
-        assert await watcher.take() == server_sent_event(event(1))
-        assert await watcher.take() == b""
-    with feed.watch() as late:
-        assert await late.take() == b""
+def test_after_a_lost_connection_numbers_may_begin_anew() -> None:
+    feed = fed(5, 6)
+    feed.lost()
+    feed.publish(SUBJECT, body(2))
+    assert sequences(feed, 2) == [2]
 
 
-async def test_a_subject_that_is_no_events_is_passed_over() -> None:
-    feed = EventFeed(backlog_bytes=10_000)
-    with feed.watch() as watcher:
-        feed.publish("agent.event.echo.running.twice", event(1).model_dump_json().encode())
-        publish(feed, 2)
-        assert await watcher.take() == server_sent_event(event(2))
+def test_memory_is_bounded_and_one_event_is_always_kept() -> None:
+    (one,) = fed(1).since(1) or ()
+    size = len(one.frame)
+    assert sequences(fed(1, 2, 3, limit_bytes=2 * size), 2) == [2, 3]
+    assert sequences(fed(1, 2, limit_bytes=1), 2) == [2]
+
+
+def test_nonsense_is_passed_over_live_and_keeps_its_place_in_the_stream() -> None:
+    feed = fed(1)
+    feed.publish(SUBJECT, b"{")
+    assert sequences(feed, 1) == [1]
+    for subject, data in ((SUBJECT, b"{"), ("task.event.t1.done", body(7))):
+        read = sent_event(subject, data, 7)
+        assert read is not None
+        assert (read.sequence, read.frame) == (7, b"")
+        assert not EventFilter().admits(read)
+
+
+def test_the_subject_and_the_stream_decide_what_an_event_is() -> None:
+    read = sent_event(agent_event("victim", "stopped"), body(1), 7)
+    assert read is not None
+    assert (read.sequence, read.agent_id, read.type) == (7, "victim", "stopped")
+    assert b'"sequence":7,"type":"stopped","agent_id":"victim"' in read.frame
+
+
+async def test_whoever_waits_is_woken() -> None:
+    feed = fed()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(feed.wait(60))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        feed.publish(SUBJECT, body(1))
+    await feed.wait(0.001)

@@ -42,7 +42,7 @@ def test_a_node_does_not_hear_the_launches_of_another(speaker: subjects.LaunchSu
 def test_an_event_is_read_back_and_heard_by_those_who_follow_its_agent(agent_id: str, event: str) -> None:
     subject = subjects.agent_event(agent_id, event)
     assert subjects.parse_agent_event(subject) == (agent_id, event)
-    assert overlaps(subject, subjects.agent_events(agent_id))
+    assert overlaps(subject, subjects.agent_event_pattern(agent_id))
     assert overlaps(subject, subjects.ALL_AGENT_EVENTS)
 
 

@@ -17,6 +17,7 @@ from agent_manager.services.commands import Commands
 from agent_manager.services.counters import Counters
 from agent_manager.services.eyesight import SETTLE_S, Eyesight
 from agent_manager.services.journal import Journal
+from agent_manager.services.log_following import LogFollowing
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.store_watch import StoreState
@@ -32,6 +33,7 @@ from tests.harness.fakes import (
     FakeLauncher,
     FakeLogs,
     RecordingAnnouncer,
+    RecordingLogChannel,
     owned_tasks,
 )
 from tests.harness.waiting import eventually
@@ -77,6 +79,7 @@ class Bench:
             clock=self.clock,
         )
         self.counters = Counters(self.supervisor)
+        self.following = LogFollowing(logs=FakeLogs(), channel=RecordingLogChannel(), clock=self.clock)
         self.queries = Queries(
             store=self.store,
             store_state=lambda: StoreState(reason=None, since=self.clock.wall),

@@ -28,7 +28,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def called(bench: Bench, operation: Operation, agent_id: str = "", **params: Any) -> object:
-    handler = Handlers(bench.commands, bench.queries).table()[operation]
+    handler = Handlers(bench.commands, bench.queries, bench.following).table()[operation]
     result = await handler(Call(agent_id=agent_id, params=operation.params.model_validate(params), actor=None))
     assert isinstance(result, operation.result)
     return result
@@ -38,7 +38,7 @@ async def test_every_operation_has_a_handler_that_answers_with_its_result(bench:
     await bench.save(agent())
     bench.follow_desired_state()
     await bench.started()
-    assert set(Handlers(bench.commands, bench.queries).table()) == set(OPERATIONS)
+    assert set(Handlers(bench.commands, bench.queries, bench.following).table()) == set(OPERATIONS)
     for operation in OPERATIONS:
         await called(bench, operation, "echo" if operation.agent else "")
 

@@ -1,0 +1,146 @@
+"""The JetStream stream `EVENTS`: implements `ports.bus.EventStream`.
+
+The sequence of a message is the number of its event. It is published with the sequence it has to follow and with an id
+of the stream's generation and its number, so that it is stored once, or refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js import errors as js_errors
+from nats.js.api import Header, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+
+from agent_manager.adapters.nats import event_bodies
+from agent_manager.domain.errors import UnavailableError
+from agent_manager.domain.events import Event
+from agent_manager.protocol import subjects
+
+AT_ONCE = 64
+"""Messages on their way at the same time."""
+DUPLICATES_S = 120.0
+"""How long the server knows an id of a message."""
+GENERATION = "generation"
+"""Key of the stream's metadata: which making of the stream this is."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamLimits:
+    """How much the stream holds, and on how many servers."""
+
+    max_age_s: float
+    max_bytes: int
+    replicas: int
+
+
+class JetStreamEvents:
+    """The stream, through whichever client there is. Every method raises UnavailableError when it cannot be reached."""
+
+    def __init__(self, client: Callable[[], Client | None], limits: StreamLimits) -> None:
+        """`client` is the connected client, None while there is none."""
+        self._client = client
+        self._limits = limits
+        self._generation = ""
+
+    async def open(self) -> int | None:
+        """See the port."""
+        async with self._reached() as (_, stream):
+            try:
+                info = await stream.stream_info(subjects.EVENT_STREAM)
+            except js_errors.NotFoundError:
+                return None
+            self._generation = (info.config.metadata or {}).get(GENERATION, "") or uuid.uuid4().hex
+            await self._mend(stream, info)
+            return info.state.last_seq
+
+    async def restart(self, first: int) -> None:
+        """See the port."""
+        self._generation = uuid.uuid4().hex
+        async with self._reached() as (_, stream):
+            with suppress(js_errors.NotFoundError):
+                await stream.delete_stream(subjects.EVENT_STREAM)
+            await stream.add_stream(StreamConfig(**self._wanted(), first_seq=first))
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See the port."""
+        async with self._reached() as (client, stream):
+            limit = client.max_payload // 2
+            for begin in range(0, len(events), AT_ONCE):
+                sending = [self._publish(stream, event, limit) for event in events[begin : begin + AT_ONCE]]
+                outcomes = await asyncio.gather(*sending, return_exceptions=True)
+                for outcome in outcomes:
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+
+    async def _publish(self, stream: JetStreamContext, event: Event, limit: int) -> None:
+        assert event.number is not None
+        answer = await stream.publish(
+            event_bodies.subject_of(event),
+            event_bodies.encoded(event, limit),
+            stream=subjects.EVENT_STREAM,
+            headers={
+                Header.EXPECTED_LAST_SEQUENCE.value: str(event.number - 1),
+                Header.MSG_ID.value: f"{self._generation}.{event.number}",
+            },
+        )
+        if answer.seq != event.number:
+            raise UnavailableError(
+                f"the stream {answer.stream} has event {event.number} as {answer.seq}: somebody else publishes there"
+            )
+
+    async def _mend(self, stream: JetStreamContext, info: StreamInfo) -> None:
+        """A stream that was made by an older version, or by hand, becomes what it should be."""
+        wanted = self._wanted()
+        metadata = {**(info.config.metadata or {}), **wanted.pop("metadata")}
+        if any(getattr(info.config, name) != value for name, value in wanted.items()) or GENERATION not in (
+            info.config.metadata or {}
+        ):
+            log.warning("event_stream_mended", extra={"stream": subjects.EVENT_STREAM})
+            await stream.update_stream(info.config.evolve(**wanted, metadata=metadata))
+
+    def _wanted(self) -> dict[str, Any]:
+        return {
+            "name": subjects.EVENT_STREAM,
+            "subjects": list(subjects.EVENT_STREAM_SUBJECTS),
+            "retention": RetentionPolicy.LIMITS,
+            "storage": StorageType.FILE,
+            "max_age": self._limits.max_age_s,
+            # The server refuses a longer memory for messages than for their ids.
+            "duplicate_window": min(DUPLICATES_S, self._limits.max_age_s),
+            "max_bytes": self._limits.max_bytes,
+            "num_replicas": self._limits.replicas,
+            # The management API reads without a consumer.
+            "allow_direct": True,
+            "metadata": {GENERATION: self._generation},
+        }
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[tuple[Client, JetStreamContext]]:
+        client = self._client()
+        if client is None:
+            raise UnavailableError("no connection to NATS: events wait in the database")
+        try:
+            yield client, client.jetstream()
+        except (nats.errors.Error, OSError) as error:
+            raise UnavailableError(
+                f"the stream {subjects.EVENT_STREAM} does not take events: {error or type(error).__name__}"
+            ) from error
+        _heed_cancellation()
+
+
+def _heed_cancellation() -> None:
+    """`asyncio.wait_for` of Python 3.11, with which nats-py waits, forgets a cancellation that meets the answer."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,0 +1,80 @@
+"""Live lines on their way to one reader: at most so many bytes, and none that cannot be had otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from pydantic import ValidationError
+
+from agent_manager.protocol import subjects
+from agent_manager.protocol.messages import LogLines
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class LogInbox:
+    """Subscriptions to the output of instances, on whichever client there is, and what came in.
+
+    What is beyond `limit_bytes` is dropped: the reader sees by the numbers that something is missing, and asks for it.
+    """
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._client: Client | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._messages: deque[tuple[LogLines, int]] = deque()
+        self._size = 0
+        self._news = asyncio.Event()
+
+    async def listen(self, client: Client, instance_id: str) -> None:
+        """Hear an instance from now on. Those heard through another client are forgotten: that one is closed."""
+        if client is not self._client:
+            self._client = client
+            self._subscriptions.clear()
+        if instance_id not in self._subscriptions:
+            subject = subjects.instance_log_lines(instance_id)
+            self._subscriptions[instance_id] = await client.subscribe(subject, cb=self._receive)
+
+    async def close(self) -> None:
+        """Hear nothing any more."""
+        for subscription in self._subscriptions.values():
+            if self._client is not None and self._client.is_connected:
+                await subscription.unsubscribe()
+        self._subscriptions.clear()
+
+    def take(self) -> LogLines | None:
+        """The oldest message, None while there is none."""
+        if not self._messages:
+            return None
+        message, size = self._messages.popleft()
+        self._size -= size
+        return message
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there is a message, or `timeout_s` are over."""
+        if self._messages or timeout_s <= 0:
+            return
+        self._news.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _receive(self, message: Msg) -> None:
+        size = len(message.data)
+        if self._messages and self._size + size > self._limit_bytes:
+            return
+        try:
+            lines = LogLines.model_validate_json(message.data)
+        except ValidationError as error:
+            _log.warning("log_lines_unreadable", subject=message.subject, error=str(error))
+            return
+        self._messages.append((lines, size))
+        self._size += size
+        self._news.set()
