@@ -13,6 +13,7 @@ from agent_manager.launcher.instances import Instances
 from agent_manager.launcher.process_tree import ProcessTrees
 from agent_manager.launcher.pump_client import PumpClient
 from agent_manager.launcher.run_tag import RunTag
+from agent_manager.launcher.service_manager import ServiceManager
 from agent_manager.launcher.service_runner import ServiceRunner
 from agent_manager.launcher.service_table import ServiceTable
 from agent_manager.launcher.services import Services
@@ -28,6 +29,7 @@ class Launcher:
         self._table = table
         self._in_order = False
         self._loop = EventLoop()
+        self._above = ServiceManager.taken_from(os.environ, self._loop)
         self._tag = RunTag.fresh(table.installation)
         children = Children(self._loop, Spawner())
         trees = ProcessTrees(children)
@@ -46,7 +48,7 @@ class Launcher:
             )
             for service in table.services
         ]
-        self._services = Services(runners, table.state_file)
+        self._services = Services(runners, table.state_file, self._above)
         self._shutdown = Shutdown(
             loop=self._loop,
             children=children,
@@ -55,6 +57,7 @@ class Launcher:
             instances=instances,
             controller=controller,
             runners=runners,
+            above=self._above,
             timeout_s=table.stop_timeout_s,
             on_ended=self._on_ended,
         )
@@ -64,15 +67,25 @@ class Launcher:
         linux.become_subreaper()
         if not self._tag.kill_other_runs():
             warn("processes of an earlier run do not die")
-        self._loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._shutdown.request)
+        # As PID 1 of a container it gets none of them that it does not handle.
+        self._loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), self._shutdown.request)
+        self._loop.on_signals((signal.SIGHUP,), self._on_hangup)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         gc.freeze()
+        self._above.watch()
         self._pump.start()
         self._services.start()
         self._loop.run()
         self._loop.close()
+        self._above.close()
         state_file.remove(self._table.state_file)
         return self._in_order
+
+    def _on_hangup(self) -> None:
+        if self._table.hangup == "reload":
+            self._services.reload()
+        else:
+            self._shutdown.request()
 
     def _on_ended(self, in_order: bool) -> None:
         self._in_order = in_order

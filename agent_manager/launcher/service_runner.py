@@ -14,6 +14,7 @@ from agent_manager.launcher.pump_client import PumpClient
 from agent_manager.launcher.restarts import Restarter
 from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.run_tag import RunTag
+from agent_manager.launcher.service_manager import VARIABLES
 from agent_manager.launcher.service_table import ControllerReady, Service, TcpReady
 from agent_manager.launcher.spawning import Program, SpawnFailure
 from agent_manager.launcher.tcp_probe import TcpProbe
@@ -45,12 +46,13 @@ class ServiceRunner:
         self._children = children
         self._pump = pump
         self._controller = controller
-        self._env = service.env | tag.environment
+        self._env = {key: value for key, value in service.env.items() if key not in VARIABLES} | tag.environment
         self._log = LogFile(os.path.join(log_dir, f"{service.name}.log"), _LOG_MAX_BYTES, _LOG_FILES)
         self._restarter = Restarter(loop, self._start)
         self._probe = TcpProbe(loop, service.ready, self._become_ready) if isinstance(service.ready, TcpReady) else None
         self._stream: int | None = None
         self._failure: SpawnFailure | None = None
+        self._ready = False
         self._retired = False
         self._kill_timer: Timer | None = None
         self._on_ready: Callback | None = None
@@ -69,6 +71,11 @@ class ServiceRunner:
         self._on_ready = on_ready
         self._on_started = on_started
         self._restarter.start()
+
+    def reload(self) -> None:
+        """Have it read its configuration again, if it can. What is not ready yet has only just begun to read it."""
+        if self.pid is not None and self._ready and not self._retired and self.service.reload_signal is not None:
+            self._children.signal(self.pid, self.service.reload_signal)
 
     def retire(self) -> None:
         """Do not start it any more."""
@@ -127,7 +134,7 @@ class ServiceRunner:
 
     def _on_executed(self, failure: SpawnFailure | None) -> None:
         self._failure = failure
-        if failure is not None or self._on_ready is None:
+        if failure is not None:
             return
         if self.service.ready is None:
             self._become_ready()
@@ -135,6 +142,7 @@ class ServiceRunner:
             self._probe.start()
 
     def _become_ready(self) -> None:
+        self._ready = True
         on_ready, self._on_ready = self._on_ready, None
         if on_ready is not None:
             on_ready()
@@ -156,6 +164,7 @@ class ServiceRunner:
 
     def _end(self, reason: str) -> None:
         self.pid = None
+        self._ready = False
         self._let_go()
         if self._retired:
             self._on_stopped()

@@ -50,7 +50,8 @@ class ControllerReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A process the launcher keeps running. `ready` is `None` if it counts as ready once started."""
+    """A process the launcher keeps running. `ready` is `None` if it counts as ready once started, `reload_signal` if it
+    does not read its configuration again."""
 
     name: str
     argv: tuple[str, ...]
@@ -60,6 +61,7 @@ class Service:
     ready: TcpReady | ControllerReady | None
     stop_signal: signal.Signals
     stop_timeout_s: float
+    reload_signal: signal.Signals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class StateFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceTable:
-    """Everything a launcher is told."""
+    """Everything a launcher is told. `hangup` says what SIGHUP means: `stop` or `reload`."""
 
     installation: str
     lock_file: str
@@ -81,6 +83,7 @@ class ServiceTable:
     state_file: StateFile
     stop_timeout_s: float
     services: tuple[Service, ...]
+    hangup: str = "stop"
 
 
 def load(path: str) -> ServiceTable:
@@ -97,7 +100,9 @@ def load(path: str) -> ServiceTable:
 
 
 def _table(fields: Fields) -> ServiceTable:
-    fields.only("protocol", "installation", "lock_file", "log_dir", "state_file", "stop_timeout_s", "services")
+    fields.only(
+        *("protocol", "installation", "lock_file", "log_dir", "state_file", "stop_timeout_s", "hangup", "services")
+    )
     fields.get("protocol", _this_protocol)
     services = tuple(_service(service) for service in fields.objects("services"))
     table = ServiceTable(
@@ -107,6 +112,7 @@ def _table(fields: Fields) -> ServiceTable:
         state_file=_state_file(fields.object("state_file")),
         stop_timeout_s=fields.get("stop_timeout_s", positive),
         services=services,
+        hangup=fields.optional("hangup", one_of("stop", "reload")) or "stop",
     )
     _check_consistency(table)
     return table
@@ -124,7 +130,7 @@ def _check_consistency(table: ServiceTable) -> None:
 
 
 def _service(fields: Fields) -> Service:
-    fields.only("name", "argv", "env", "cwd", "output", "ready", "stop_signal", "stop_timeout_s")
+    fields.only("name", "argv", "env", "cwd", "output", "ready", "stop_signal", "stop_timeout_s", "reload_signal")
     return Service(
         name=fields.get("name", _file_name),
         argv=fields.get("argv", argv),
@@ -134,6 +140,7 @@ def _service(fields: Fields) -> Service:
         ready=_ready(fields.object("ready")),
         stop_signal=fields.get("stop_signal", signal_name),
         stop_timeout_s=fields.get("stop_timeout_s", positive),
+        reload_signal=fields.optional("reload_signal", signal_name),
     )
 
 

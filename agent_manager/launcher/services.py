@@ -1,31 +1,47 @@
-"""All services of the node: the order of their start, and the file that says what runs."""
+"""All services of the node: the order of their start, the file that says what runs, and reading settings again."""
 
 import os
 from collections.abc import Sequence
 
 from agent_manager.launcher import state_file
+from agent_manager.launcher.service_manager import ServiceManager
 from agent_manager.launcher.service_runner import ServiceRunner
 from agent_manager.launcher.service_table import StateFile
+
+_READY = "All services are ready"
 
 
 class Services:
     """Starts services one after the other, each once the one before it is ready."""
 
-    def __init__(self, runners: Sequence[ServiceRunner], state: StateFile) -> None:
+    def __init__(self, runners: Sequence[ServiceRunner], state: StateFile, above: ServiceManager) -> None:
         self._runners = runners
         self._state = state
+        self._above = above
         self._all_ready = False
 
     def start(self) -> None:
         """Start the first one; the others follow."""
         self._start_from(0)
 
+    def reload(self) -> None:
+        """Have every service that can do so read its configuration again."""
+        if self._all_ready:
+            self._above.reloading()
+        for runner in self._runners:
+            runner.reload()
+        if self._all_ready:
+            self._above.ready(_READY)
+
     def _start_from(self, index: int) -> None:
         if index < len(self._runners):
-            self._runners[index].start(on_ready=lambda: self._start_from(index + 1), on_started=self._write_state)
+            runner = self._runners[index]
+            self._above.status(f"Starting {runner.service.name}")
+            runner.start(on_ready=lambda: self._start_from(index + 1), on_started=self._write_state)
         else:
             self._all_ready = True
             self._write_state()
+            self._above.ready(_READY)
 
     def _write_state(self) -> None:
         if self._all_ready:

@@ -11,6 +11,7 @@ from agent_manager.launcher.event_loop import EventLoop
 from agent_manager.launcher.instances import Instances
 from agent_manager.launcher.process_tree import ProcessTrees
 from agent_manager.launcher.pump_client import PumpClient
+from agent_manager.launcher.service_manager import ServiceManager
 from agent_manager.launcher.service_runner import ServiceRunner
 
 _INSTANCE_STOP_S = 5.0
@@ -31,6 +32,7 @@ class Shutdown:
         instances: Instances,
         controller: Controller,
         runners: Sequence[ServiceRunner],
+        above: ServiceManager,
         timeout_s: float,
         on_ended: Callable[[bool], None],
     ) -> None:
@@ -42,6 +44,7 @@ class Shutdown:
         self._instances = instances
         self._controller = controller
         self._runners = runners
+        self._above = above
         self._timeout_s = timeout_s
         self._on_ended = on_ended
         self._turns = list(runners)
@@ -54,6 +57,7 @@ class Shutdown:
             self._hurry()
             return
         self._begun = True
+        self._above.stopping("Stopping")
         for runner in self._runners:
             runner.retire()
         self._loop.call_later(self._timeout_s, self._hurry)
@@ -62,6 +66,7 @@ class Shutdown:
     def _next_turn(self) -> None:
         if self._turns:
             runner = self._turns.pop()
+            self._above.status(f"Stopping {runner.service.name}")
             runner.stop(self._stop_instances if runner.is_controller else self._next_turn)
         else:
             self._children.on_orphan_reaped(lambda _pid: self._kill_orphans())
@@ -80,6 +85,7 @@ class Shutdown:
         if self._hurrying:
             return
         self._hurrying = True
+        self._above.status("Stopping in a hurry")
         self._controller.shut_down(hurry=True)
         self._loop.call_later(_HURRY_S, self._kill_everything)
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -268,18 +269,23 @@ def service_table(directory: Path, services: list[dict[str, Any]], **changes: An
 
 
 def start_process(
-    directory: Path, table: Mapping[str, Any], *, descriptor_limit: int = 4096
+    directory: Path,
+    table: Mapping[str, Any],
+    *,
+    descriptor_limit: int = 4096,
+    env: Mapping[str, str] = MappingProxyType({}),
+    prefix: tuple[str, ...] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a launcher with this table; its standard error goes to `launcher.err`."""
+    """Start a launcher with this table, behind a prefix command; its standard error goes to `launcher.err`."""
     limited = ("sh", "-c", f'ulimit -n {descriptor_limit} && exec "$@"', "sh")
     path = directory / "table.json"
     path.write_text(json.dumps(table))
     with (directory / "launcher.err").open("ab") as errors:
         return subprocess.Popen(
-            [*limited, sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)],
+            [*limited, *prefix, sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)],
             stdin=subprocess.DEVNULL,
             stderr=errors,
-            env=_ENVIRONMENT,
+            env={**_ENVIRONMENT, **env},
             cwd=directory,
         )
 
@@ -290,6 +296,8 @@ def running_launcher(
     *services: dict[str, Any],
     descriptor_limit: int = 4096,
     answers_pings: bool = True,
+    env: Mapping[str, str] = MappingProxyType({}),
+    prefix: tuple[str, ...] = (),
     **changes: Any,
 ) -> Iterator[RunningLauncher]:
     """A launcher with these services (default: the relaying manager alone). At the end nothing of it is left."""
@@ -297,7 +305,8 @@ def running_launcher(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory / "manager.sock"))
         listener.listen()
-        launcher = RunningLauncher(directory, table, start_process(directory, table, descriptor_limit=descriptor_limit))
+        process = start_process(directory, table, descriptor_limit=descriptor_limit, env=env, prefix=prefix)
+        launcher = RunningLauncher(directory, table, process)
         acceptor = threading.Thread(
             target=_accept, args=(listener, launcher, answers_pings), name="acceptor", daemon=True
         )

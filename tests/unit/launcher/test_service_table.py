@@ -29,6 +29,7 @@ def test_a_table_is_read_completely(tmp_path: Path) -> None:
     assert table.services[1].ready == ControllerReady(15.0, 30.0)
     assert table.services[0].stop_signal.name == "SIGTERM"
     assert table.state_file.pids == ("nats", "manager")
+    assert (table.hangup, table.services[0].reload_signal) == ("stop", None)
 
 
 def _set(*path: str | int, value: object) -> Callable[[dict[str, Any]], None]:
@@ -44,6 +45,8 @@ def _set(*path: str | int, value: object) -> Callable[[dict[str, Any]], None]:
     ("change", "complaint"),
     [
         (_set("protocol", value=2), "protocol: 2: expected 1"),
+        (_set("hangup", value="ignore"), "hangup: 'ignore': expected 'stop' or 'reload'"),
+        (_set("services", 0, "reload_signal", value="HUP"), "reload_signal: 'HUP': expected the name of a signal"),
         (_set("surprise", value=1), "surprise: unknown; known are protocol"),
         (_set("lock_file", value="here"), "lock_file: 'here': expected an absolute path"),
         (_set("stop_timeout_s", value=True), "stop_timeout_s: True: expected a number"),
