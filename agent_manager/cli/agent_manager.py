@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -169,4 +170,10 @@ def _complain(words: Any) -> None:
 
 def main() -> None:
     """Entry point of the script."""
+    # Without a handler the kernel would keep it from PID 1 of a container, until the launcher is there.
+    signal.signal(signal.SIGTERM, _end)
     app()
+
+
+def _end(number: int, _: Any) -> NoReturn:
+    sys.exit(128 + number)

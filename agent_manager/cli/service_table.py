@@ -62,6 +62,7 @@ def service_table(plan: NodePlan) -> dict[str, Any]:
             "pids": [service["name"] for service in services if service["name"] != "console"],
         },
         "stop_timeout_s": stop_timeout_s,
+        "hangup": "stop" if plan.in_foreground else "reload",
         "services": services,
     }
 
@@ -105,7 +106,7 @@ def _manager(plan: NodePlan) -> dict[str, Any]:
         {"kind": "controller", "hang_timeout_s": 10.0, "start_timeout_s": 60.0},
         output="log" if plan.in_foreground else "inherit",
         stop_timeout_s=plan.settings.service.stop_timeout_s,
-    )
+    ) | {"reload_signal": "SIGHUP"}
 
 
 def _api(plan: NodePlan, api: ApiSettings) -> dict[str, Any]:

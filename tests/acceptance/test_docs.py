@@ -1,6 +1,7 @@
 """The commands of the documentation, each page followed from its top by somebody with a node that runs.
 
 `console` blocks are what cannot be run here; each page says beside them why, and what stands in them is not tested.
+`bash` blocks are for root on a machine of its own: `tests/deployment/` carries them out on one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.md"))
     if (text := path.read_text(encoding="utf-8"))
 }
-KINDS = {"sh", "python", "yaml", "json", "console", "text", "ini", "promql"}
+KINDS = {"sh", "bash", "python", "yaml", "json", "console", "text", "ini", "promql"}
 
 
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if "\n```sh\n" in text])

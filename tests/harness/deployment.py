@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
 SYSTEMD = DEPLOY / "systemd"
+PAGE = REPOSITORY / "docs" / "deployment.md"
 PREFIX = "/opt/agent-manager"
 """Where unit files and image have the programs; a test has them in its own environment."""
 
@@ -27,7 +29,7 @@ needs_systemd = pytest.mark.skipif(
 
 def run(*command: str | Path, **options: Any) -> str:
     """Run a command; what it printed. Fails with that."""
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -37,6 +39,14 @@ def run(*command: str | Path, **options: Any) -> str:
     )
     assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}"
     return done.stdout
+
+
+def commands(page: Path, heading: str = "", *, kind: str = "bash") -> list[str]:
+    """The blocks of a kind on a page, or below one of its headings of the second level."""
+    text = page.read_text(encoding="utf-8")
+    if heading:
+        text = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def installed(program: str) -> Path:

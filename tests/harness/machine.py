@@ -37,8 +37,9 @@ mkdir -p opt/python opt/dependencies opt/agent-manager
 mount --bind "$PYTHON" opt/python
 mount --bind "$DEPENDENCIES" opt/dependencies
 mount --bind "$INSTALLED" opt/agent-manager
-# The interpreter's library, where it is not the system's: it was linked by a path that others may not enter.
-for library in "$PYTHON"/lib/libpython*.so.*; do test -e "$library" && cp "$library" usr/lib/; done
+# Where the interpreter has a library of its own, it was linked by a path that others may not enter.
+echo /opt/python/lib > etc/ld.so.conf.d/00-python.conf
+chroot . ldconfig
 """
 
 
@@ -129,7 +130,7 @@ def install(directory: Path) -> Path:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout
     [site] = installed.glob("lib/python*/site-packages")

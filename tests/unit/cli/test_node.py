@@ -146,3 +146,12 @@ def test_as_a_service_there_is_neither_console_nor_api_and_the_log_goes_to_stand
     written = table(chosen(tmp_path, api=False, nats={"url": ["nats://bus:4222"]}))
     assert [(service["name"], service["output"]) for service in written["services"]] == [("manager", "inherit")]
     assert "api_url" not in written["state_file"]["content"]
+
+
+def test_a_hangup_ends_what_a_person_watches_and_makes_a_service_read_its_settings_again(
+    options: NodeOptions, tmp_path: Path
+) -> None:
+    watched, service = table(options), table(chosen(tmp_path, api=False, nats={"url": ["nats://bus:4222"]}))
+    assert (watched["hangup"], service["hangup"]) == ("stop", "reload")
+    [manager] = service["services"]
+    assert manager["reload_signal"] == "SIGHUP"
