@@ -97,6 +97,15 @@ class Container:
         path = self.data / "logs" / "agents" / name
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
+    def zombies(self) -> list[psutil.Process]:
+        """What nobody has reaped yet."""
+        found = []
+        for process in self.init.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
     def processes(self, word: str = "") -> list[psutil.Process]:
         """All that live, or those with a word in their command line."""
         found = []
@@ -184,10 +193,7 @@ async def test_what_agents_leave_behind_is_reaped(container: Container) -> None:
 
     await eventually(lambda: not container.processes("sleep"))
 
-    def zombies() -> list[int]:
-        return [process.pid for process in container.init.children() if process.status() == psutil.STATUS_ZOMBIE]
-
-    await eventually(lambda: not zombies())
+    await eventually(lambda: not container.zombies())
 
 
 async def test_a_killed_manager_costs_no_agent(container: Container) -> None:
