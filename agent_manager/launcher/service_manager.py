@@ -27,6 +27,7 @@ class ServiceManager:
         self._watchdog_s = watchdog_s
         self._unsent: deque[bytes] = deque()
         self._unheard = False
+        self._stopping = False
         self._socket: socket.socket | None = None
         if address is not None:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -45,20 +46,24 @@ class ServiceManager:
             self._send("WATCHDOG=1")
         self._loop.call_later(self._watchdog_s / 2, self.watch)
 
-    def status(self, text: str) -> None:
-        """One line for people."""
-        self._send(f"STATUS={text}")
+    def starting(self, name: str) -> None:
+        """A service is being started."""
+        self._send_unless_stopping(f"STATUS=Starting {name}")
 
-    def ready(self, status: str) -> None:
+    def ready(self) -> None:
         """All that belongs to a start, or to a reload, is done."""
-        self._send("READY=1", f"STATUS={status}")
+        self._send_unless_stopping("READY=1", "STATUS=All services are ready")
 
     def reloading(self) -> None:
         """Configuration is read again; `ready` ends it."""
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._send_unless_stopping("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str) -> None:
-        """The end has begun. As long as the loop runs it is asked for patience."""
+        """The end has begun, or has come to this. As long as the loop runs it is asked for patience."""
+        if self._stopping:
+            self._send(f"STATUS={status}")
+            return
+        self._stopping = True
         self._send("STOPPING=1", f"STATUS={status}")
         self._ask_for_patience()
 
@@ -72,6 +77,11 @@ class ServiceManager:
         if self._socket is not None:
             self._send(f"EXTEND_TIMEOUT_USEC={_STOP_EXTENSION_S * _MICROSECONDS}")
             self._loop.call_later(_STOP_EXTENSION_S / 3, self._ask_for_patience)
+
+    def _send_unless_stopping(self, *assignments: str) -> None:
+        """Whatever gets ready or is asked for during the end, the end it remains."""
+        if not self._stopping:
+            self._send(*assignments)
 
     def _send(self, *assignments: str) -> None:
         if self._socket is None:

@@ -50,8 +50,10 @@ class ControllerReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A process the launcher keeps running. `ready` is `None` if it counts as ready once started, `reload_signal` if it
-    does not read its configuration again."""
+    """A process the launcher keeps running.
+
+    `ready` is None if it counts as ready once started, `reload_signal` if it does not read its configuration again.
+    """
 
     name: str
     argv: tuple[str, ...]

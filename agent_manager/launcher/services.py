@@ -8,8 +8,6 @@ from agent_manager.launcher.service_manager import ServiceManager
 from agent_manager.launcher.service_runner import ServiceRunner
 from agent_manager.launcher.service_table import StateFile
 
-_READY = "All services are ready"
-
 
 class Services:
     """Starts services one after the other, each once the one before it is ready."""
@@ -31,17 +29,17 @@ class Services:
         for runner in self._runners:
             runner.reload()
         if self._all_ready:
-            self._above.ready(_READY)
+            self._above.ready()
 
     def _start_from(self, index: int) -> None:
         if index < len(self._runners):
             runner = self._runners[index]
-            self._above.status(f"Starting {runner.service.name}")
+            self._above.starting(runner.service.name)
             runner.start(on_ready=lambda: self._start_from(index + 1), on_started=self._write_state)
         else:
             self._all_ready = True
             self._write_state()
-            self._above.ready(_READY)
+            self._above.ready()
 
     def _write_state(self) -> None:
         if self._all_ready:

@@ -66,7 +66,7 @@ class Shutdown:
     def _next_turn(self) -> None:
         if self._turns:
             runner = self._turns.pop()
-            self._above.status(f"Stopping {runner.service.name}")
+            self._above.stopping(f"Stopping {runner.service.name}")
             runner.stop(self._stop_instances if runner.is_controller else self._next_turn)
         else:
             self._children.on_orphan_reaped(lambda _pid: self._kill_orphans())
@@ -85,7 +85,7 @@ class Shutdown:
         if self._hurrying:
             return
         self._hurrying = True
-        self._above.status("Stopping in a hurry")
+        self._above.stopping("Stopping in a hurry")
         self._controller.shut_down(hurry=True)
         self._loop.call_later(_HURRY_S, self._kill_everything)
 

@@ -145,6 +145,23 @@ def test_a_reload_during_the_start_neither_ends_what_is_starting_nor_claims_that
         assert len(launcher.managers) == 1
 
 
+def test_a_reload_during_the_end_leaves_it_the_end(tmp_path: Path) -> None:
+    with (
+        NotifySocket(tmp_path / "notify") as above,
+        running_launcher(tmp_path, env=above.environment(), hangup="reload") as launcher,
+    ):
+        manager = launcher.manager
+        manager.ask("ready")
+        wait_until(lambda: above.values("READY"))
+        launcher.process.terminate()
+        manager.expect("shutdown")
+        launcher.process.send_signal(signal.SIGHUP)
+        manager.leave()
+        assert launcher.process.wait(30) == 0
+        assert len(above.values("READY")) == 1
+        assert above.values("RELOADING") == []
+
+
 def test_what_it_could_not_take_at_first_it_is_told_later(tmp_path: Path) -> None:
     address = tmp_path / "notify"
     with running_launcher(
