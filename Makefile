@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up test lint types layers docs unit format reference lock clean
+.PHONY: up test lint types layers docs unit format reference bench-idle lock clean
 
 up: $(VENV)/.embedded  ## run a whole node in the foreground
 	@exec $(BIN)/agent-manager up
@@ -31,6 +31,9 @@ docs: $(VENV)/.dev  ## build the site in build/site
 
 reference: $(VENV)/.dev  ## write what is generated from the code
 	$(BIN)/python tools/generate.py
+
+bench-idle: $(VENV)/.dev  ## what a node with 100 idle agents costs
+	$(BIN)/python -m tests.benchmarks.idle
 
 lock:  ## resolve anew and write constraints.txt
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock

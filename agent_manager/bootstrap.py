@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nats.aio.client import Client
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
 from agent_manager.adapters.launch_recipe import LaunchRecipe
 from agent_manager.adapters.launcher_client import LauncherClient
@@ -22,11 +23,16 @@ from agent_manager.adapters.nats.feed import Feed
 from agent_manager.adapters.nats.keyring import load_issuer
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.processes import PsutilProcessInspector
+from agent_manager.adapters.prometheus.instruments import Instruments
+from agent_manager.adapters.prometheus.listener import MetricsListener
+from agent_manager.adapters.prometheus.node_collector import NodeCollector
 from agent_manager.adapters.sql.opening import store_at
 from agent_manager.adapters.system import SystemChance, SystemClock
 from agent_manager.configuration.live import Live
+from agent_manager.ports.observation import Observer
 from agent_manager.protocol import subjects
 from agent_manager.protocol.release import release
+from agent_manager.services.census import CensusTaker, Links
 from agent_manager.services.commands import Commands
 from agent_manager.services.counters import Counters
 from agent_manager.services.event_publisher import EventPublisher
@@ -38,7 +44,8 @@ from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
 from agent_manager.services.store_watch import WatchedStore
 from agent_manager.services.supervisor import Supervisor
-from agent_manager.settings.manager import ManagerSettings, NodeIds, secret_variables
+from agent_manager.settings.manager import ManagerSettings, MetricsSettings, NodeIds, secret_variables
+from agent_manager.telemetry.spans import Spans
 from agent_manager.transport.endpoints import Endpoints
 from agent_manager.transport.handlers import Handlers
 from agent_manager.transport.live_logs import LiveLogs
@@ -63,6 +70,8 @@ class Manager:
     discovery: Discovery
     following: LogFollowing
     publisher: EventPublisher
+    observer: Observer
+    metrics: MetricsListener | None
 
 
 class _Bus:
@@ -76,11 +85,13 @@ class _Bus:
 
 
 def build(
-    live: Live[ManagerSettings], node: NodeIds, environment: Mapping[str, str], tasks: asyncio.TaskGroup
+    live: Live[ManagerSettings], node: NodeIds, environment: Mapping[str, str], tasks: asyncio.TaskGroup, spans: Spans
 ) -> Manager:
     """Build everything. Connects to nothing yet; requests and actions will be tasks of `tasks`."""
     settings, node_id = live.now, node.node_id
     clock, chance = SystemClock(), SystemChance()
+    registry = _registry()
+    observer = Instruments(registry)
     files = NatsFiles(data_dir=settings.data_dir)
     output = LogDirectory(settings.data_dir / "logs" / "agents")
     late = _Bus()
@@ -92,6 +103,8 @@ def build(
             max_overflow=settings.database.max_overflow,
         ),
         clock,
+        observer,
+        spans,
     )
     publisher = EventPublisher(
         store=store,
@@ -111,6 +124,8 @@ def build(
         clock=clock,
         chance=chance,
         tasks=tasks,
+        observer=observer,
+        tracer=spans,
     )
     eyesight.on_change(supervisor.sight_changed)
     reconciler = Reconciler(
@@ -131,20 +146,32 @@ def build(
         node=_this_node(node, clock),
     )
     handlers = Handlers(commands, queries, following).table()
-    endpoints = Endpoints(handlers=handlers, tasks=tasks, version=release(), node_id=node_id)
+    endpoints = Endpoints(
+        handlers=handlers,
+        tasks=tasks,
+        version=release(),
+        node_id=node_id,
+        observer=observer,
+        tracer=spans,
+    )
     reports = Reports(supervisor=supervisor, counters=counters, publish=feed.publish, node_id=node_id)
 
     async def subscribe(client: Client) -> None:
         await reports.register(client)
         await endpoints.register(client)
 
+    def connected() -> None:
+        observer.bus_connected()
+        eyesight.opened()
+
     late.connection = BusConnection(
         url=settings.nats.url[0],
         credentials=settings.nats.creds or files.manager_credentials,
         inbox_prefix=subjects.MANAGER_INBOX_PREFIX,
         on_connected=subscribe,
-        on_up=eyesight.opened,
+        on_up=connected,
         on_down=eyesight.closed,
+        on_error=observer.bus_failed,
     )
     discovery = Discovery(
         source=FolderPackageSource(settings.packages_dir, interval_s=settings.service.discovery_interval_s),
@@ -154,6 +181,19 @@ def build(
         clock=clock,
         node_id=node_id,
     )
+    census = CensusTaker(
+        supervisor=supervisor,
+        reconciler=reconciler,
+        journal=journal,
+        links=Links(
+            feed_waiting=lambda: feed.waiting,
+            feed_dropped=lambda: feed.dropped,
+            bus_connected=lambda: late.client() is not None,
+            launcher_connected=lambda: launcher.connected,
+        ),
+        clock=clock,
+    )
+    registry.register(NodeCollector(census.take, asyncio.get_running_loop(), version=release(), node_id=node_id))
     return Manager(
         launcher=launcher,
         store=store,
@@ -166,6 +206,8 @@ def build(
         discovery=discovery,
         following=following,
         publisher=publisher,
+        observer=observer,
+        metrics=_listener(settings.metrics, registry),
     )
 
 
@@ -175,6 +217,18 @@ def _event_limits(settings: ManagerSettings) -> StreamLimits:
         max_bytes=settings.events.max_bytes,
         replicas=settings.nats.replicas,
     )
+
+
+def _registry() -> CollectorRegistry:
+    # A second series for every one, that says when it began: nothing here asks for it.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # annotated nowhere
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def _listener(settings: MetricsSettings, registry: CollectorRegistry) -> MetricsListener | None:
+    return MetricsListener(registry, host=settings.host, port=settings.port) if settings.enabled else None
 
 
 def _recipe(

@@ -12,14 +12,17 @@ import os
 import signal
 import sys
 
-from agent_manager import logs
 from agent_manager.bootstrap import Manager, build
 from agent_manager.configuration.live import Live
 from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.ports.launcher import LauncherEvent, ShutdownRequested
+from agent_manager.protocol.release import release
+from agent_manager.services.loop_lag import measure_loop_lag
 from agent_manager.services.trouble import Trouble
 from agent_manager.settings.manager import MANAGER, ManagerSettings, NodeIds
+from agent_manager.telemetry import log_lines, spans
+from agent_manager.telemetry.spans import Spans
 
 LAST_WORDS_S = 5.0
 """How long the last observations may take to be written and published when the node goes down."""
@@ -37,9 +40,10 @@ class _OverError(Exception):
 class Daemon:
     """One run of the manager."""
 
-    def __init__(self, settings: Live[ManagerSettings], node: NodeIds) -> None:
+    def __init__(self, settings: Live[ManagerSettings], node: NodeIds, spans: Spans) -> None:
         self._settings = settings
         self._node = node
+        self._spans = spans
         self._told_to_end = asyncio.Event()
         self._node_goes_down = False
 
@@ -53,8 +57,9 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._read_settings_again)
         try:
             async with asyncio.TaskGroup() as tasks:
-                manager = build(self._settings, self._node, os.environ, tasks)
+                manager = build(self._settings, self._node, os.environ, tasks, self._spans)
                 await self._take_over(manager, tasks)
+                self._observe(manager, tasks)
                 desired = tasks.create_task(self._keep_desired_state(manager, tasks), name="desired state")
                 await self._told_to_end.wait()
                 desired.cancel()
@@ -78,6 +83,11 @@ class Daemon:
         tasks.create_task(manager.feed.run(), name="feed")
         tasks.create_task(manager.following.run(), name="log following")
         tasks.create_task(manager.bus.run(), name="bus")
+
+    def _observe(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:
+        tasks.create_task(measure_loop_lag(manager.observer), name="loop lag")
+        if manager.metrics is not None:
+            tasks.create_task(manager.metrics.run(), name="metrics")
 
     async def _keep_desired_state(self, manager: Manager, outliving: asyncio.TaskGroup) -> None:
         """Discovery, then registry, then agents (R21); the launcher hears that the node is up after the first look.
@@ -109,7 +119,7 @@ class Daemon:
 
     def _read_settings_again(self) -> None:
         self._settings.reload_and_log(os.environ)
-        logs.set_level(self._settings.now.service.log_level)
+        log_lines.set_level(self._settings.now.service.log_level)
 
     def _shut_down(self, manager: Manager, *, hurry: bool) -> None:
         self._node_goes_down = True
@@ -138,14 +148,19 @@ def main() -> None:
     try:
         loaded = MANAGER.load(os.environ)
     except ConfigurationError as error:
-        logs.configure("INFO")
+        log_lines.configure("INFO")
         for fault in error.faults:
             log.error("settings_refused", extra={"fault": fault})
         sys.exit(EXIT_BAD_SETTINGS)
-    logs.configure(loaded.settings.service.log_level)
+    service = loaded.settings.service
+    log_lines.configure(service.log_level, service.log_format)
     settings = Live(MANAGER, loaded)
     settings.log_unused()
-    asyncio.run(Daemon(settings, NodeIds.of(os.environ)).run())
+    recording = spans.of_environment(os.environ, service=service.name, version=release())
+    try:
+        asyncio.run(Daemon(settings, NodeIds.of(os.environ), recording).run())
+    finally:
+        recording.close()
 
 
 if __name__ == "__main__":

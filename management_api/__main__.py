@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -11,8 +10,9 @@ from types import FrameType
 
 from agent_manager.configuration.live import Live
 from agent_manager.configuration.loading import ConfigurationError
+from agent_manager.protocol.release import release
+from agent_manager.telemetry import log_lines, spans
 from management_api.app import create_app
-from management_api.log_output import log_to_stderr
 from management_api.manager_client import ManagerClient
 from management_api.server import ApiServer
 from management_api.settings import API
@@ -29,16 +29,21 @@ def main() -> None:
         sys.stderr.writelines(f"management-api: {fault}\n" for fault in error.faults)
         sys.exit(EXIT_BAD_SETTINGS)
     settings = live.now
-    log_to_stderr(settings.service.log_level)
+    service = settings.service
+    log_lines.configure(service.log_level, service.log_format)
     live.log_unused()
 
     def read_settings_again(signal_number: int, frame: FrameType | None) -> None:
         live.reload_and_log(os.environ)
-        logging.getLogger().setLevel(live.now.service.log_level)
+        log_lines.set_level(live.now.service.log_level)
 
     signal.signal(signal.SIGHUP, read_settings_again)
+    recording = spans.of_environment(os.environ, service=service.name, version=release())
     manager = ManagerClient(settings)
-    ApiServer(create_app(manager, settings), manager, settings).run()
+    try:
+        ApiServer(create_app(manager, settings, recording), manager, settings).run()
+    finally:
+        recording.close()
 
 
 def _config(arguments: list[str]) -> Path | None:

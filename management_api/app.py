@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
 from agent_manager.protocol.release import release
+from agent_manager.telemetry.spans import NoSpans, Spans
 from management_api import problem_handlers
 from management_api.browser_guard import LOCAL_NAMES, BrowserGuard
 from management_api.manager_client import ManagerClient
+from management_api.metrics import ApiMetrics
 from management_api.openapi import DescribedApi
-from management_api.routes import agents, events, health, inventory
+from management_api.request_scope import RequestScope
+from management_api.routes import agents, events, health, inventory, metrics
 from management_api.settings import Settings
 
 PREFIX = "/api/v1"
@@ -21,7 +25,17 @@ ALIAS_PREFIX = "/api"
 """Answers the same paths; left out of the description."""
 
 
-def create_app(manager: ManagerClient, settings: Settings) -> FastAPI:
+class _Api(DescribedApi):
+    """The application inside its request scope, which is outside of everything else that may answer."""
+
+    counted: ApiMetrics
+    spans: Spans
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return RequestScope(super().build_middleware_stack(), metrics=self.counted, spans=self.spans)
+
+
+def create_app(manager: ManagerClient, settings: Settings, spans: Spans | None = None) -> FastAPI:
     """The application on `manager`, whose connection is kept while the application runs (its lifespan)."""
 
     @asynccontextmanager
@@ -31,7 +45,7 @@ def create_app(manager: ManagerClient, settings: Settings) -> FastAPI:
             yield
             connection.cancel()
 
-    app = DescribedApi(
+    app = _Api(
         title="agent-manager",
         summary="Supervised agents: what runs, what it does, and whether it should",
         version=release(),
@@ -42,6 +56,11 @@ def create_app(manager: ManagerClient, settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=connected,
     )
+    app.spans = spans or NoSpans()
+    app.counted = ApiMetrics(
+        version=release(), event_streams=lambda: manager.streams.count, bus_connected=lambda: manager.is_connected
+    )
+    app.state.metrics = app.counted
     app.state.manager = manager
     app.state.settings = settings
     app.add_middleware(BrowserGuard, hosts={*LOCAL_NAMES, settings.service.host})
@@ -50,6 +69,7 @@ def create_app(manager: ManagerClient, settings: Settings) -> FastAPI:
     app.include_router(resources, prefix=PREFIX)
     app.include_router(resources, prefix=ALIAS_PREFIX, include_in_schema=False)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     return app
 
 

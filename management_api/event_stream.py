@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,8 +15,29 @@ LAST_WORDS_S = 0.5
 """How long a reader that does not read is given to take the end of the answer, in seconds."""
 
 
+class OpenStreams:
+    """Every stream that goes on: how many they are, and their common end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ending = asyncio.Event()
+
+    def end(self) -> None:
+        """End all of them."""
+        self.ending.set()
+
+    @contextmanager
+    def another(self) -> Iterator[None]:
+        """One more, for as long as this is entered."""
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
 class EventStream(Response):
-    """Sends `frames` until they end, the reader leaves, or `ending` is set.
+    """Sends `frames` until they end, the reader leaves, or all `streams` end.
 
     The next frame is asked for when the last one has been taken: a slow reader is waited for, and holds up nobody. A
     comment follows every `keep_alive_s` of silence, so that intermediaries keep the connection and a dead one shows.
@@ -24,31 +45,35 @@ class EventStream(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, frames: AsyncGenerator[bytes], *, ending: asyncio.Event, keep_alive_s: float) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes], *, streams: OpenStreams, keep_alive_s: float) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         # Computed for the empty body; this one has no length.
         del self.headers["content-length"]
         self._frames = frames
-        self._ending = ending
+        self._streams = streams
         self._keep_alive_s = keep_alive_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry the stream from its first byte to its last."""
         async with aclosing(self._frames):
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async with asyncio.TaskGroup() as group:
-                ends = [
-                    group.create_task(self._write(send), name="event-stream-write"),
-                    group.create_task(_disconnected(receive), name="event-stream-disconnected"),
-                    # Separately from writing, which may hang on a reader that does not read.
-                    group.create_task(self._ending.wait(), name="event-stream-ending"),
-                ]
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                for task in ends:
-                    task.cancel()
+            with self._streams.another():
+                await self._carry(receive, send)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _carry(self, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with asyncio.TaskGroup() as group:
+            ends = [
+                group.create_task(self._write(send), name="event-stream-write"),
+                group.create_task(_disconnected(receive), name="event-stream-disconnected"),
+                # Separately from writing, which may hang on a reader that does not read.
+                group.create_task(self._streams.ending.wait(), name="event-stream-ending"),
+            ]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in ends:
+                task.cancel()
 
     async def _write(self, send: Send) -> None:
         chunk = b": connected\n\n"

@@ -11,12 +11,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from agent_manager.protocol import headers, operations, subjects
+from agent_manager.protocol import headers, operations, subjects, tracing
 from agent_manager.protocol.errors import ErrorCode, RequestFailedError
 from agent_manager.protocol.messages import Message, Request, Response
 from agent_manager.protocol.operations import NoParams, Operation
 from agent_manager.protocol.resources import NodeList
 from management_api.event_feed import EventFeed
+from management_api.event_stream import OpenStreams
 from management_api.nats_link import NatsLink
 from management_api.settings import Settings
 
@@ -33,8 +34,7 @@ class ManagerClient:
         self.feed = EventFeed(limit_bytes=settings.streams.backlog_bytes)
         self._request_timeout_s = settings.service.request_timeout_s
         self._waiting: set[asyncio.Timeout] = set()
-        self.ending = asyncio.Event()
-        """Set when the program ends: streams end with it."""
+        self.streams = OpenStreams()
         self._ending: RequestFailedError | None = None
         self._link = NatsLink(
             url=settings.nats.servers[0],
@@ -50,8 +50,13 @@ class ManagerClient:
     def release(self) -> None:
         """The program ends: answer every caller that still waits, end every stream of events, and take no more."""
         self._ending = _unavailable("the management API is shutting down; try again when it is back")
-        self.ending.set()
+        self.streams.end()
         self._interrupt()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to the bus."""
+        return self._link.client is not None
 
     def check_connected(self) -> Client:
         """The connected client of the bus. Raises RequestFailedError (`unavailable`) when there is none."""
@@ -80,8 +85,9 @@ class ManagerClient:
         client = self.check_connected()
         limit_s = wait_s + (self._request_timeout_s if timeout_s is None else timeout_s)
         now = datetime.now(UTC)
+        trace = tracing.current()
         request = Request(
-            id=uuid.uuid4().hex,
+            id=trace.request_id if trace is not None else uuid.uuid4().hex,
             agent_id=agent_id,
             params=(params or NoParams()).model_dump(mode="json", exclude_none=True),
             timestamp=now,
@@ -113,7 +119,8 @@ class ManagerClient:
         """The answer, unless whoever had the request is found to have died with it."""
         asked_at = datetime.now(UTC)
         asking = asyncio.create_task(
-            client.request(subject, body, timeout=limit_s, headers={headers.ACTOR: ACTOR}), name=f"ask {subject}"
+            client.request(subject, body, timeout=limit_s, headers={headers.ACTOR: ACTOR, **tracing.carried()}),
+            name=f"ask {subject}",
         )
         watching = asyncio.create_task(_until_managers_gone(client, asked_at), name="watch managers")
         try:

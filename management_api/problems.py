@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
+from agent_manager.protocol import tracing
 from agent_manager.protocol.errors import ErrorCode, RequestFailedError
 
 MEDIA_TYPE = "application/problem+json"
@@ -45,6 +46,8 @@ class Problem(BaseModel):
     """The code of the wire, stable across transports."""
     retryable: bool = False
     """Whether the same request may succeed later."""
+    request_id: str | None = None
+    """Names the request in the logs of API and manager; `X-Request-Id` of the answer says the same."""
     context: dict[str, Any] = Field(default_factory=dict)
     """Facts for programs: field names, allowed values."""
 
@@ -58,6 +61,7 @@ def problem_response(
 ) -> JSONResponse:
     """The answer that tells a client of `error`. A code this release does not know is a fault of the server's side."""
     status = status or STATUS_OF_CODE.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    trace = tracing.current()
     problem = Problem(
         title=status.phrase,
         status=status,
@@ -65,6 +69,7 @@ def problem_response(
         instance=instance,
         code=error.code,
         retryable=error.retryable,
+        request_id=trace.request_id if trace is not None else None,
         context=error.detail,
     )
     retry = {"Retry-After": str(RETRY_AFTER_S)} if status in _RETRY_LATER else {}

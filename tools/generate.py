@@ -6,8 +6,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent_manager.adapters.prometheus.definitions import METRICS as MANAGER_METRICS
 from agent_manager.configuration.presentation import annotated_file, reference
 from agent_manager.settings.manager import MANAGER
+from agent_manager.telemetry.reference import reference as metrics_reference
+from management_api.metrics import METRICS as API_METRICS
 from management_api.settings import API
 
 ROOT = Path(__file__).parents[1]
@@ -28,12 +31,31 @@ The HTTP API: `config/management_api.yaml`, variables `MANAGEMENT_API_…`.
 
 {api}"""
 
+_METRICS = """\
+# Metrics
+
+Made by `make reference` from the code. [Observability](../observability.md) tells how to scrape them, and has the
+dashboard and the alerts.
+
+Both programs have the process metrics of the Prometheus client library too (`process_cpu_seconds_total`,
+`process_resident_memory_bytes`, `process_open_fds` …).
+
+## Manager
+
+{manager}
+## Management API
+
+{api}"""
+
 
 def pages() -> Mapping[str, str]:
     """Every generated file, by its path in the repository."""
     return {
         "config/agent_manager.yaml": annotated_file(MANAGER),
         "config/management_api.yaml": annotated_file(API),
+        "docs/reference/metrics.md": _METRICS.format(
+            manager=metrics_reference(MANAGER_METRICS), api=metrics_reference(API_METRICS)
+        ),
         "docs/reference/settings.md": _SETTINGS.format(manager=reference(MANAGER), api=reference(API)).rstrip() + "\n",
     }
 

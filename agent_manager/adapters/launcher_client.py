@@ -48,6 +48,11 @@ class LauncherClient:
         self._over = False
         self.launcher_pid = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether the launcher can be spoken to."""
+        return self._writer is not None and not self._writer.is_closing()
+
     async def connect(self) -> tuple[Slot, ...]:
         """Take over; see the port. Raises LauncherError when the launcher speaks another protocol, or is gone."""
         connection = socket.socket(fileno=self._descriptor)

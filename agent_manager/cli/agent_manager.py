@@ -43,6 +43,10 @@ DatabaseOption = Annotated[
         "a password is better kept in DATABASE_URL or ~/.pgpass.  [default: SQLite in the data directory]"
     ),
 ]
+MetricsPortOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Port of the manager's metrics; 0 takes any free one.  [default: 0]"),
+]
 LogLevelOption = Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.  [default: INFO]")]
 
 
@@ -74,10 +78,11 @@ def up(
     nats_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the embedded NATS server; 0 takes any free one.")
     ] = 4222,
+    metrics_port: MetricsPortOption = None,
     log_level: LogLevelOption = None,
 ) -> None:
     """Run a whole node in the foreground: launcher, NATS, manager, API and the agents. Ctrl-C stops it all."""
-    flags = _flags(data_dir, packages, database_url, log_level)
+    flags = _flags(data_dir, packages, database_url, metrics_port, log_level)
     with _told():
         loaded = MANAGER.load(os.environ, config=config, flags=flags)
         api_flags = (("--host", "service.host", host), ("--port", "service.port", port))
@@ -92,10 +97,11 @@ def run(
     data_dir: DataDirOption = None,
     packages: PackagesOption = None,
     database_url: DatabaseOption = None,
+    metrics_port: MetricsPortOption = None,
     log_level: LogLevelOption = None,
 ) -> None:
     """Run a node as a service: launcher, manager and the agents, on a NATS server that the settings name."""
-    flags = _flags(data_dir, packages, database_url, log_level)
+    flags = _flags(data_dir, packages, database_url, metrics_port, log_level)
     with _told():
         loaded = MANAGER.load(os.environ, config=config, flags=flags)
         if not loaded.settings.nats.is_external:
@@ -118,17 +124,26 @@ def migrate(
 ) -> None:
     """Bring the database to the schema of this version. Nodes of the version before it work on meanwhile."""
     with _told():
-        settings = MANAGER.load(os.environ, config=config, flags=_flags(data_dir, None, database_url, None)).settings
+        settings = MANAGER.load(
+            os.environ, config=config, flags=_flags(data_dir, None, database_url, None, None)
+        ).settings
         report = migration.run(settings.database_url, check=check)
     print(report.text)
     raise typer.Exit(report.exit_code)
 
 
-def _flags(data_dir: Path | None, packages: Path | None, database_url: str | None, log_level: str | None) -> list[Flag]:
+def _flags(
+    data_dir: Path | None,
+    packages: Path | None,
+    database_url: str | None,
+    metrics_port: int | None,
+    log_level: str | None,
+) -> list[Flag]:
     return [
         ("--data-dir", "data_dir", data_dir),
         ("--packages", "packages_dir", packages),
         ("--database-url", "database.url", database_url),
+        ("--metrics-port", "metrics.port", metrics_port),
         ("--log-level", "service.log_level", log_level),
     ]
 

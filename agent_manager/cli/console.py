@@ -45,6 +45,7 @@ def banner(settings: ManagerSettings, state: dict[str, str], scripts: Path) -> s
             "",
             f"  API        {api}   (description: {api}/api/v1/openapi.json)",
             f"  NATS       {state['nats_url']}{_credentials(state)}",
+            f"  metrics    {', '.join((*_metrics(state), f'{api}/metrics'))}",
             f"  packages   {_shown(settings.packages_dir)}",
             f"  data       {_shown(settings.data_dir)}",
             f"  logs       {_shown(settings.data_dir / 'logs')}",
@@ -70,6 +71,10 @@ def line(event: EventMessage) -> str:
 
 def _credentials(state: dict[str, str]) -> str:
     return f"   credentials: {_shown(Path(state['nats_creds']))}" if "nats_creds" in state else ""
+
+
+def _metrics(state: dict[str, str]) -> list[str]:
+    return [state["metrics_url"]] if "metrics_url" in state else []
 
 
 def _shown(path: Path) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,17 +75,29 @@ def become_node(options: NodeOptions) -> None:
 
 
 def _check(options: NodeOptions) -> None:
-    settings, api = options.settings, options.api
-    if api is not None and not settings.nats.is_external and api.service.port == options.nats_port != 0:
-        raise InvalidRequestError(
-            f"--port and --nats-port are both {options.nats_port}; API and NATS server need a port each"
-        )
+    settings = options.settings
+    _check_ports(options)
     if not settings.packages_dir.is_dir():
         raise InvalidRequestError(
             f"the packages folder {settings.packages_dir} does not exist; make it, or name another with --packages"
         )
     for flag, path in (("--data-dir", settings.data_dir), ("--packages", settings.packages_dir)):
         _check_path(flag, path)
+
+
+def _check_ports(options: NodeOptions) -> None:
+    """Raises InvalidRequestError where two that listen are to have the same port. 0 is any."""
+    settings, api = options.settings, options.api
+    chosen = {
+        "--port": api.service.port if api is not None else 0,
+        "--nats-port": 0 if settings.nats.is_external else options.nats_port,
+        "metrics.port": settings.metrics.port if settings.metrics.enabled else 0,
+    }
+    names: dict[int, str] = {}
+    for name, port in chosen.items():
+        if port and port in names:
+            raise InvalidRequestError(f"{names[port]} and {name} are both {port}; who listens needs a port each")
+        names[port] = name
 
 
 def _check_path(flag: str, path: Path) -> None:
@@ -122,13 +134,17 @@ def _prepared(options: NodeOptions) -> NodePlan:
     settings, api = options.settings, options.api
     data_dir = settings.data_dir
     node = installation.load_or_create(data_dir)
-    nats = None
+    nats, taken = None, set[int]()
     if not settings.nats.is_external:
         host = _numeric(api.service.host) if api is not None else "127.0.0.1"
         port = options.nats_port or _free_port(host)
         nats = embedded.prepare(data_dir=data_dir, host=host, port=port, now=time.time())
+        taken.add(port)
     if api is not None:
-        api = _with_address(api)
+        api = _with_address(api, taken)
+        taken.add(api.service.port)
+    if settings.metrics.enabled:
+        settings = _with_metrics_port(settings, taken)
     _migrate(settings.database_url)
     (data_dir / "up.json").unlink(missing_ok=True)
     return NodePlan(settings=settings, given=options.given, node=node, nats=nats, api=api)
@@ -146,20 +162,34 @@ def _migrate(database_url: str) -> None:
         )
 
 
-def _with_address(api: ApiSettings) -> ApiSettings:
+def _with_address(api: ApiSettings, taken: Collection[int]) -> ApiSettings:
     """The API's settings with the host as a number, which is what the launcher asks, and a port that is free."""
     host = _numeric(api.service.host)
-    port = api.service.port or _free_port(host)
+    port = api.service.port or _free_port(host, taken)
     embedded.check_port_free(host, port, listener="the management API", flag="--port")
     return api.model_copy(update={"service": api.service.model_copy(update={"host": host, "port": port})})
+
+
+def _with_metrics_port(settings: ManagerSettings, taken: Collection[int]) -> ManagerSettings:
+    """The settings with the port of the manager's metrics: one that is free, and the same for every next manager."""
+    metrics = settings.metrics
+    port = metrics.port or _free_port(_numeric(metrics.host), taken)
+    embedded.check_port_free(
+        _numeric(metrics.host), port, listener="GET /metrics of the manager", flag="metrics.port or --metrics-port"
+    )
+    return settings.model_copy(update={"metrics": metrics.model_copy(update={"port": port})})
 
 
 def _numeric(host: str) -> str:
     return "127.0.0.1" if host == "localhost" else host
 
 
-def _free_port(host: str) -> int:
+def _free_port(host: str, taken: Collection[int] = ()) -> int:
+    """A port that is free and not in `taken`, where nobody listens yet either."""
     try:
-        return embedded.free_port(host)
+        port = embedded.free_port(host)
+        while port in taken:
+            port = embedded.free_port(host)
     except OSError as error:
-        raise InvalidRequestError(f"--host {host} is not an address of this machine: {error}") from error
+        raise InvalidRequestError(f"{host} is not an address of this machine to listen on: {error}") from error
+    return port

@@ -74,9 +74,14 @@ def _content(plan: NodePlan) -> dict[str, str]:
     elif plan.settings.nats.creds is not None:
         content["nats_creds"] = str(plan.settings.nats.creds)
     if plan.api is not None:
-        host = plan.api.service.host
-        content["api_url"] = f"http://{f'[{host}]' if ':' in host else host}:{plan.api.service.port}"
+        content["api_url"] = _url(plan.api.service.host, plan.api.service.port)
+    if plan.settings.metrics.enabled:
+        content["metrics_url"] = f"{_url(plan.settings.metrics.host, plan.settings.metrics.port)}/metrics"
     return content
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _console(plan: NodePlan) -> dict[str, Any]:
@@ -92,6 +97,8 @@ def _nats(nats: EmbeddedNats) -> dict[str, Any]:
 
 def _manager(plan: NodePlan) -> dict[str, Any]:
     environment = plan.given | NodeIds(node_id=plan.node.node_id, cluster_id=plan.node.cluster_id).variables
+    if plan.settings.metrics.enabled:
+        environment["AGENT_MANAGER_METRICS_PORT"] = str(plan.settings.metrics.port)
     if plan.nats is not None:
         keyring = plan.nats.keyring
         environment |= _bus(plan, MANAGER.prefix, str(plan.nats.files.manager_credentials))

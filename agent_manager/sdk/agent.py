@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from agent_manager.sdk import launch_environment
+from agent_manager.protocol import tracing
+from agent_manager.sdk import launch_environment, log_records
 from agent_manager.sdk.calling import Function
 from agent_manager.sdk.configuration import Configuration
 from agent_manager.sdk.definition import Definition
@@ -21,8 +22,6 @@ from agent_manager.sdk.lifetime import live
 from agent_manager.sdk.metrics import Metrics
 
 _AnyFunction = TypeVar("_AnyFunction", bound=Function)
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _log = logging.getLogger(__name__)
 
@@ -118,13 +117,21 @@ class Agent:
         """The configuration in force, read-only. A new one is another mapping: do not keep it."""
         return self._running.configuration.present
 
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """Headers for requests of your own, so that they belong to the command being carried out; empty outside one.
+
+        `traceparent` (W3C Trace Context) and `X-Request-Id`, for HTTP and NATS alike.
+        """
+        return tracing.carried()
+
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a second one kills. To be called in the main thread.
 
         Logs to stderr unless the root logger has handlers already. Raises SystemExit with 1 when `on_start` or a
         background coroutine failed, 75 when the bus refuses this launch for good, 78 when the environment is wrong.
         """
-        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+        log_records.configure()
         try:
             settings = launch_environment.read(os.environ)
         except LaunchEnvironmentError as error:

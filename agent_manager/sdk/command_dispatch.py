@@ -13,6 +13,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
+from agent_manager.protocol import tracing
 from agent_manager.protocol.errors import ErrorCode
 from agent_manager.protocol.messages import Envelope
 from agent_manager.sdk.answers import Answer, encode
@@ -70,7 +71,8 @@ class CommandDispatch:
 
     async def _handle(self, message: Msg, endpoint: Endpoint) -> None:
         begun_ns = time.perf_counter_ns()
-        sent = await self._send(message, await self._answer(message.data))
+        with tracing.bound(tracing.received(message.headers)):
+            sent = await self._send(message, await self._answer(message))
         endpoint.record(time.perf_counter_ns() - begun_ns, sent.error.message if sent.error else None)
 
     async def _send(self, message: Msg, answer: Answer) -> Answer:
@@ -78,11 +80,13 @@ class CommandDispatch:
         await self._connection.send(message.reply or self._response_subject, body, answer.headers)
         return answer
 
-    async def _answer(self, data: bytes) -> Answer:
+    async def _answer(self, message: Msg) -> Answer:
         heading = Heading()
         try:
-            document = parse(data)
+            document = parse(message.data)
             heading = heading_of(document)
+            if not tracing.names_request(message.headers):
+                tracing.rename(heading.id)
             result = await self._carry_out(validated(document))
         except CommandError as error:
             return Answer(agent_id=self._agent_id, heading=heading, error=error)

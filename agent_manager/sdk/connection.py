@@ -15,7 +15,7 @@ from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from agent_manager.protocol import subjects
+from agent_manager.protocol import subjects, tracing
 from agent_manager.sdk.ending import Ending, ExitCode
 from agent_manager.sdk.errors import describe
 from agent_manager.sdk.launch_environment import LaunchSettings
@@ -94,7 +94,7 @@ class Connection:
     async def send(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Publish. What cannot be sent is logged and lost: nobody on this side could do anything about it."""
         try:
-            await self._opened.publish(subject, payload, headers=dict(headers) if headers else None)
+            await self._opened.publish(subject, payload, headers={**tracing.carried(), **(headers or {})} or None)
         except nats.errors.Error as error:
             _log.warning("could not publish on %s: %s", subject, describe(error))
 

@@ -62,7 +62,7 @@ class Commands:
 
         agent, event = await self.store.write(unit)
         self.announcer.event(event)
-        self.reconciler.nudge()
+        self.reconciler.nudge(agent_id)
         if wait_s > 0:
             return await self.supervisor.until(lambda: self._done(agent), wait_s)
         return self._done(agent)

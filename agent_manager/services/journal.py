@@ -84,7 +84,18 @@ class Journal:
         self._idle = asyncio.Event()
         self._idle.set()
         self._on_released: list[Callable[[str], None]] = []
+        self._reported_lost = 0
         self._delay = Trouble(log, begins="observations_delayed", ends="observations_written")
+
+    @property
+    def pending(self) -> int:
+        """How many observations wait to be written."""
+        return len(self._pending)
+
+    @property
+    def lost(self) -> int:
+        """How many exits and events were dropped, as too many waited."""
+        return self._reported_lost + self._pending.dropped
 
     def on_released(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the id of every retired instance once its slot is released."""
@@ -179,6 +190,7 @@ class Journal:
     def _written(self, batch: _Batch, events: list[Event]) -> None:
         self._delay.over()
         if batch.dropped:
+            self._reported_lost += batch.dropped
             log.error("observations_lost", extra={"count": batch.dropped})
         self._tell_launcher(batch)
         for event in events:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections.abc import Callable, Mapping
 
@@ -34,6 +35,8 @@ class Reconciler:
         self._agents: dict[str, Agent] | None = None
         self._look_again = asyncio.Event()
         self._read_at = 0.0
+        self._asked_in: dict[str, contextvars.Context] = {}
+        self._answering: dict[str, contextvars.Context] = {}
         self._trouble = Trouble(log, begins="desired_state_unreadable", ends="desired_state_readable")
         supervisor.on_change(self._look_again.set)
 
@@ -42,8 +45,13 @@ class Reconciler:
         """The agents of this node as last read."""
         return self._agents or {}
 
-    def nudge(self) -> None:
-        """Desired state has changed: read it again, soon."""
+    def nudge(self, agent_id: str | None = None) -> None:
+        """Desired state has changed: read it again, soon.
+
+        What follows for `agent_id` is done in the caller's context, so that log lines and requests tell who asked.
+        """
+        if agent_id is not None:
+            self._asked_in[agent_id] = contextvars.copy_context()
         self._read_at = 0.0
         self._look_again.set()
 
@@ -62,21 +70,31 @@ class Reconciler:
     async def _read(self, now: float) -> None:
         """Read what is desired. However much goes on here, it is read again within the interval."""
         self._read_at = now + self._interval_s()
+        asked_in, self._asked_in = self._asked_in, {}
         try:
             agents = await self._store.read(lambda transaction: transaction.agents())
         except AgentManagerError as error:
             self._read_at = min(self._read_at, now + RETRY_S)
+            self._asked_in = {**asked_in, **self._asked_in}
             self._trouble.met(error.message)
         else:
             self._trouble.over()
+            self._answering = asked_in
             self._agents = {agent.id: agent for agent in agents if agent.node_id == self._node_id}
 
     def _carry_out(self) -> None:
         if self._agents is None:
             # Nothing is known to be desired, which is not the same as: nothing is desired.
             return
+        answering, self._answering = self._answering, {}
         for item in plan(self._agents.values(), self._supervisor.instances):
             if isinstance(item, Aim):
-                self._supervisor.aim(item)
+                self._aim(item, answering.get(item.agent_id))
             else:
                 self._supervisor.retire(item.instance_id)
+
+    def _aim(self, aim: Aim, asked_in: contextvars.Context | None) -> None:
+        if asked_in is None:
+            self._supervisor.aim(aim)
+        else:
+            asked_in.run(self._supervisor.aim, aim)

@@ -1,7 +1,8 @@
-"""Whether the store can be reached, as its users find it."""
+"""The store as its users find it: whether it can be reached, how long it takes."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.ports.clock import Clock
+from agent_manager.ports.observation import UNOBSERVED, Observer, Tracer
 from agent_manager.ports.store import ManagedStore, Transaction
 
 T = TypeVar("T")
@@ -28,14 +30,22 @@ class StoreState:
 
 
 class WatchedStore:
-    """Implements `ports.store.ManagedStore` over another one, and remembers how that did last.
+    """Implements `ports.store.ManagedStore` over another one: tells its observer, and remembers how that did last.
 
     The reconciler reads every few seconds, more often after a failure, so that the state is never much older.
     """
 
-    def __init__(self, store: ManagedStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: ManagedStore,
+        clock: Clock,
+        observer: Observer = UNOBSERVED,
+        tracer: Tracer = UNOBSERVED,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._observer = observer
+        self._tracer = tracer
         self._state = StoreState(reason="it is not open yet", since=clock.now().wall)
 
     @property
@@ -54,17 +64,30 @@ class WatchedStore:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` and commit."""
-        with self._watching():
+        with self._observing("write"):
             return await self._store.write(work)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a consistent snapshot."""
-        with self._watching():
+        with self._observing("read"):
             return await self._store.read(work)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[None]:
         """Be the only one in the cluster that holds `name`."""
         return self._store.hold(name)
+
+    @contextmanager
+    def _observing(self, kind: str) -> Iterator[None]:
+        began, available, failed = time.perf_counter(), True, True
+        try:
+            with self._tracer.span(f"store {kind}", {}), self._watching():
+                yield
+            failed = False
+        except UnavailableError:
+            available = False
+            raise
+        finally:
+            self._observer.unit_ended(kind, available=available, failed=failed, seconds=time.perf_counter() - began)
 
     @contextmanager
     def _watching(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from agent_manager.domain import supervision
 from agent_manager.domain.errors import AgentManagerError
@@ -40,11 +40,20 @@ from agent_manager.ports.launcher import (
     SlotState,
     SpawnFailedError,
 )
+from agent_manager.ports.observation import UNOBSERVED, Observer, Tracer
 from agent_manager.services import adoption
 from agent_manager.services.eyesight import Eyesight
 from agent_manager.services.journal import Journal
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    """`due_at` is the clock's monotonic moment it was armed for."""
+
+    due_at: float
+    handle: asyncio.TimerHandle
 
 
 class Supervisor:
@@ -61,6 +70,8 @@ class Supervisor:
         clock: Clock,
         chance: Chance,
         tasks: asyncio.TaskGroup,
+        observer: Observer = UNOBSERVED,
+        tracer: Tracer = UNOBSERVED,
     ) -> None:
         self._launcher = launcher
         self._identities = identities
@@ -70,9 +81,11 @@ class Supervisor:
         self._clock = clock
         self._chance = chance
         self._tasks = tasks
+        self._observer = observer
+        self._tracer = tracer
         self._instances: dict[str, Instance] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, _Timer] = {}
         self._clearing: set[str] = set()
         self._in_a_hurry = False
         self._changed = asyncio.Event()
@@ -230,11 +243,13 @@ class Supervisor:
             log.debug("heartbeat_ignored", extra={"instance_id": instance_id, "launch_id": launch_id})
             return
         self._heartbeats[instance_id] = heartbeat
+        self._eyesight.heard()
         self._apply(instance_id, HeartbeatSeen(launch_id=launch_id, ready=heartbeat.status != "starting"))
 
     def sight_changed(self) -> None:
         """Heartbeats can be received again, or not any more: silence is measured anew."""
         for instance_id in self._instances:
+            self._disarm(instance_id)
             self._arm(instance_id)
 
     # ---------------------------------------------------------------- the machine
@@ -245,7 +260,9 @@ class Supervisor:
         after = step.instance
         self._instances[instance_id] = after
         only_alive = isinstance(occurrence, HeartbeatSeen) and after.status is before.status
-        if after != before and not only_alive:
+        # In this order: the comparison of two states costs more than anything else a heartbeat causes.
+        has_changed = not only_alive and after != before
+        if has_changed:
             self._launcher.update(after)
         if _launch_id(after) != _launch_id(before):
             self._heartbeats.pop(instance_id, None)
@@ -253,7 +270,8 @@ class Supervisor:
         if (after.status, after.reason) != (before.status, before.reason):
             self._journal.changed(after)
         self._arm(instance_id)
-        if after != before and not only_alive:
+        if has_changed:
+            self._observer.instance_changed(before, after)
             self._notify()
 
     def _context(self) -> Context:
@@ -271,18 +289,24 @@ class Supervisor:
             callback()
 
     def _arm(self, instance_id: str) -> None:
-        self._disarm(instance_id)
+        """Wake when something is due. A timer that fires too early arms itself again: heartbeats only put it off."""
         due_at = supervision.wake_at(self._instances[instance_id], self._eyesight.since)
+        armed = self._timers.get(instance_id)
+        if armed is not None and due_at is not None and armed.due_at <= due_at:
+            return
+        self._disarm(instance_id)
         if due_at is not None:
             delay_s = max(0.0, due_at - self._clock.now().mono)
-            self._timers[instance_id] = asyncio.get_running_loop().call_later(delay_s, self._due, instance_id)
+            handle = asyncio.get_running_loop().call_later(delay_s, self._due, instance_id)
+            self._timers[instance_id] = _Timer(due_at, handle)
 
     def _disarm(self, instance_id: str) -> None:
         timer = self._timers.pop(instance_id, None)
         if timer is not None:
-            timer.cancel()
+            timer.handle.cancel()
 
     def _due(self, instance_id: str) -> None:
+        self._disarm(instance_id)
         # When this process itself was held up, heartbeats wait unread: nobody is silent yet.
         self._eyesight.check_pulse()
         self._apply(instance_id, TimerDue())
@@ -314,8 +338,9 @@ class Supervisor:
     async def _spawn(self, instance: Instance, spawn: Spawn) -> None:
         launch_id = spawn.launch.launch_id
         try:
-            credentials = self._identities.issue(instance.agent_id, instance.id, launch_id)
-            pid, started_at = await self._launcher.spawn(instance, spawn.expected_launch_id, credentials)
+            with self._tracer.span("spawn", {"instance_id": instance.id, "launch_id": launch_id}):
+                credentials = self._identities.issue(instance.agent_id, instance.id, launch_id)
+                pid, started_at = await self._launcher.spawn(instance, spawn.expected_launch_id, credentials)
         except (LauncherError, AgentManagerError, OSError, ValueError) as error:
             slot_taken = isinstance(error, SpawnFailedError)
             self._apply(instance.id, StartFailed(launch_id=launch_id, message=str(error), slot_taken=slot_taken))

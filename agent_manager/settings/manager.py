@@ -85,7 +85,7 @@ class MetricsSettings(Group):
     host: Text = "127.0.0.1"
     """Address to listen on; metrics name agents, so mind who reaches it."""
     port: Annotated[int, whole(0, 65_535)] = 0
-    """Port to listen on; 0 takes any free one, which the log and `GET /nodes` name."""
+    """Port to listen on; 0 takes any free one, which the log, the terminal of `up` and `up.json` name."""
 
 
 class ManagerSettings(Group):

@@ -17,10 +17,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agent_manager.domain.errors import AgentManagerError, BusyError, InvalidRequestError
-from agent_manager.protocol import headers, subjects
+from agent_manager.ports.observation import UNOBSERVED, Observer, Tracer
+from agent_manager.protocol import headers, operations, subjects, tracing
 from agent_manager.protocol.discovery import DiscoverableService
 from agent_manager.protocol.messages import Envelope, Message, Request, Response
-from agent_manager.protocol.operations import ChangeParams, Operation
+from agent_manager.protocol.operations import ChangeParams, Kind, Operation
 from agent_manager.transport import replies, requests
 from agent_manager.transport.announcement import announce
 from agent_manager.transport.handlers import Call, Handler
@@ -39,12 +40,21 @@ class Endpoints:
     """Registers the service with a client and answers its requests."""
 
     def __init__(
-        self, *, handlers: Mapping[Operation, Handler], tasks: asyncio.TaskGroup, version: str, node_id: str
+        self,
+        *,
+        handlers: Mapping[Operation, Handler],
+        tasks: asyncio.TaskGroup,
+        version: str,
+        node_id: str,
+        observer: Observer = UNOBSERVED,
+        tracer: Tracer = UNOBSERVED,
     ) -> None:
         self._handlers = handlers
         self._tasks = tasks
         self._version = version
         self._node_id = node_id
+        self.observer = observer
+        self.tracer = tracer
         self._at_once = 0
         self._waiting = 0
 
@@ -132,6 +142,7 @@ class _Endpoint:
     async def receive(self, message: Msg) -> None:
         """Called by the subscription: must not take time, the next request waits behind it."""
         self.tally.received += 1
+        self._endpoints.observer.request_begun()
         if not self._endpoints.start(self, message):
             busy = BusyError(f"{MAX_AT_ONCE} requests are being carried out; send it again")
             await self._reply(message, requests.failure(self._name, Heading(), busy), time.perf_counter_ns())
@@ -139,16 +150,35 @@ class _Endpoint:
     async def answer(self, message: Msg) -> None:
         """Carry the request out and reply; whatever goes wrong becomes an answer."""
         began_ns = time.perf_counter_ns()
-        await self._reply(message, await self._carried_out(message), began_ns)
+        with (
+            tracing.bound(tracing.received(message.headers)),
+            self._endpoints.tracer.span(f"nats {self._name}", {"subject": message.subject}, server=True),
+        ):
+            await self._reply(message, await self._carried_out(message), began_ns)
 
     async def _reply(self, message: Msg, response: Response, began_ns: int) -> None:
         sent = await replies.send(message, response)
-        self.tally.count(sent.error, time.perf_counter_ns() - began_ns)
+        elapsed_ns = time.perf_counter_ns() - began_ns
+        self.tally.count(sent.error, elapsed_ns)
+        operation = self._operation or operations.of_envelope(response.command)
+        name = operation.name if operation is not None else "unknown"
+        outcome = sent.error.code if sent.error is not None else "success"
+        self._endpoints.observer.request_answered(name, outcome, elapsed_ns / 1e9)
+        facts = {
+            "operation": name,
+            "outcome": outcome,
+            "agent_id": sent.agent_id,
+            "elapsed_ms": elapsed_ns // 1_000_000,
+        }
+        is_query = operation is not None and operation.kind is Kind.QUERY
+        log.log(logging.DEBUG if is_query and sent.error is None else logging.INFO, "request_answered", extra=facts)
 
     async def _carried_out(self, message: Msg) -> Response:
         try:
             self._check_reply(message)
             request = requests.decode(self._model, message.data)
+            if not tracing.names_request(message.headers):
+                tracing.rename(request.id)
             operation, name = self._operation, self._name
             if isinstance(request, Envelope):
                 operation, name = requests.operation_of(request, queries_only=self._queries_only), request.command

@@ -129,7 +129,7 @@ async def agent_logs(
     )
     follower = LogFollower(manager, wish, backlog_bytes=settings.streams.backlog_bytes)
     await follower.check()
-    return EventStream(follower.frames(), ending=manager.ending, keep_alive_s=settings.streams.keep_alive_s)
+    return EventStream(follower.frames(), streams=manager.streams, keep_alive_s=settings.streams.keep_alive_s)
 
 
 def _positions(last_event_id: str | None) -> dict[int, Position] | None:

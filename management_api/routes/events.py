@@ -52,7 +52,7 @@ async def follow_events(
     """
     follower = EventFollower(manager, EventFilter(agent_id=agent_id, type=type_), after=_sequence(last_event_id))
     await follower.begin()
-    return EventStream(follower.frames(), ending=manager.ending, keep_alive_s=settings.streams.keep_alive_s)
+    return EventStream(follower.frames(), streams=manager.streams, keep_alive_s=settings.streams.keep_alive_s)
 
 
 def _sequence(last_event_id: str | None) -> int | None:

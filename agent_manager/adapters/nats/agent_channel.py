@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from pydantic import ValidationError
 
 from agent_manager.domain.errors import UnavailableError
-from agent_manager.protocol import subjects
+from agent_manager.protocol import subjects, tracing
 from agent_manager.protocol.messages import Envelope, Response
 
 
@@ -39,7 +39,10 @@ class NatsAgentChannel:
         )
         try:
             answer = await client.request(
-                subjects.agent_command(instance_id), request.model_dump_json().encode(), timeout=timeout_s
+                subjects.agent_command(instance_id),
+                request.model_dump_json().encode(),
+                timeout=timeout_s,
+                headers=tracing.carried(),
             )
             response = Response.model_validate_json(answer.data)
         except nats.errors.NoRespondersError as error:

@@ -27,10 +27,15 @@ PING_INTERVAL_S = 10
 log = logging.getLogger(__name__)
 
 
+def _unheeded() -> None:
+    """Nobody counts errors."""
+
+
 class BusConnection:
     """Keeps one client connected. `on_connected` subscribes; it is called anew for every client that is built.
 
     `on_up` is called when everything can be received, `on_down` when it no longer can: in turns, `on_up` first.
+    `on_error` is called for every error, those of vain attempts included.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class BusConnection:
         on_connected: Callable[[Client], Awaitable[None]],
         on_up: Callable[[], None],
         on_down: Callable[[], None],
+        on_error: Callable[[], None] = _unheeded,
     ) -> None:
         self._url = url
         self._credentials = credentials
@@ -49,6 +55,7 @@ class BusConnection:
         self._on_connected = on_connected
         self._on_up = on_up
         self._on_down = on_down
+        self._on_error = on_error
         self._client: Client | None = None
         self._is_up = False
         self._last_trouble: str | None = None
@@ -121,6 +128,7 @@ class BusConnection:
 
     def _trouble(self, error: Exception) -> None:
         """Attempts to connect that fail alike are one fact: it is said once."""
+        self._on_error()
         words = str(error) or type(error).__name__
         if self._is_up or words != self._last_trouble:
             self._last_trouble = words

@@ -30,6 +30,17 @@ class Feed:
         self._on_event = on_event
         self._waiting: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(MAX_WAITING)
         self._dropped = 0
+        self._unsent = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be sent."""
+        return self._waiting.qsize()
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were not sent: too many waited, or the bus was away."""
+        return self._dropped + self._unsent
 
     def event(self, event: Event) -> None:
         """See the port."""
@@ -67,10 +78,12 @@ class Feed:
     async def _send(self, subject: str, message: Message) -> None:
         client = self._client()
         if client is None:
+            self._unsent += 1
             return
         try:
             await client.publish(subject, message.model_dump_json().encode())
         except (nats.errors.Error, ValueError) as error:
+            self._unsent += 1
             log.warning("not_published", extra={"subject": subject, "error": str(error)})
 
     def _put(self, subject: str, message: Message) -> None:

@@ -22,10 +22,12 @@ from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
 DEBOUNCE_MS = 150
 """Changes that come within this time of each other are one."""
 
-LOOK_S = 0.25
-"""How often it is checked that the watched folders are still the right ones."""
+LOOK_S = 2.0
+"""How often it is checked that the watched folders are still the right ones. Each look costs a turn of two threads."""
+RETURN_S = 0.25
+"""How often it is looked for a root that is not there, and pause after a watch that has ended by itself."""
 
-_STEP_MS = 50
+_STEP_MS = 100
 _IGNORED_NAMES = frozenset({"__pycache__", ".git"})
 _IGNORED_ENDS = (".pyc", ".pyo", ".swp", "~")
 
@@ -58,7 +60,7 @@ class FolderWatch:
                     yield
 
     async def _looks(self) -> AsyncGenerator[bool]:
-        """Several times a second, and at once on a change: whether anything may have changed since the last look."""
+        """Every `LOOK_S` at least, and at once on a change: whether anything may have changed since the last look."""
         was_there = False
         while True:
             identity = _identity(self._root)
@@ -70,7 +72,7 @@ class FolderWatch:
             else:
                 yield was_there
                 was_there = False
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(RETURN_S)
 
     async def _watched(self, identity: Identity) -> AsyncGenerator[bool]:
         """The looks of one watch, until it no longer watches the right folders."""
@@ -95,7 +97,7 @@ class FolderWatch:
                 # Something whose name is not UTF-8 has changed, which ends a watch; or a folder went away before it
                 # could be watched, and a scan finds out which are left.
                 yield True
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(RETURN_S)
             else:
                 self._complain(error)
                 await asyncio.sleep(self._interval_s)

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 
 from agent_manager.adapters.nats.agent_channel import NatsAgentChannel
 from agent_manager.domain.errors import UnavailableError
+from agent_manager.protocol import tracing
 from agent_manager.protocol.messages import Envelope
 from tests.harness.nats_server import NatsHarness, settle
 
@@ -100,3 +101,18 @@ async def test_a_client_that_is_closed_is_an_error_like_any_other(nats: NatsHarn
     await manager.close()
     with pytest.raises(UnavailableError):
         await NatsAgentChannel(lambda: manager).ask("echo_0", "drain", {}, timeout_s=10.0)
+
+
+async def test_a_request_carries_the_trace_it_is_made_for(nats: NatsHarness) -> None:
+    carried: list[dict[str, str]] = []
+
+    async def answer(message: Msg) -> None:
+        carried.append(dict(message.headers or {}))
+        await message.respond(json.dumps(SUCCESS).encode())
+
+    await agent(nats, answer)
+    asking = await channel(nats)
+    with tracing.bound(tracing.received({"x-request-id": "ticket-7"})) as trace:
+        await asking.ask("echo_0", "drain", {}, timeout_s=10.0)
+    await asking.ask("echo_0", "drain", {}, timeout_s=10.0)
+    assert carried == [{"traceparent": trace.traceparent, "X-Request-Id": "ticket-7"}, {}]

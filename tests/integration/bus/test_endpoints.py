@@ -13,7 +13,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agent_manager.domain.errors import NotFoundError
-from agent_manager.protocol import headers, operations, resources, subjects
+from agent_manager.ports.observation import Unobserved
+from agent_manager.protocol import headers, operations, resources, subjects, tracing
 from agent_manager.protocol.messages import Message
 from agent_manager.protocol.operations import OPERATIONS, Operation
 from agent_manager.transport import endpoints as endpoints_module
@@ -26,6 +27,21 @@ Answers = dict[Operation, Callable[[Call], Awaitable[Message]]]
 NOW = datetime.now(UTC).isoformat()
 
 
+class Ledger(Unobserved):
+    """Keeps what it is told of requests."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.answered: list[tuple[str, str]] = []
+
+    def request_begun(self) -> None:
+        self.begun += 1
+
+    def request_answered(self, operation: str, outcome: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.answered.append((operation, outcome))
+
+
 class Manager:
     """Endpoints with handlers that a test replaces, and the calls that reached them."""
 
@@ -34,7 +50,10 @@ class Manager:
         self.calls: list[tuple[str, Call]] = []
         self.answer: Callable[[Call], Awaitable[Message]] = self.nothing
         handlers = {operation: self._handler(operation) for operation in OPERATIONS}
-        self.endpoints = Endpoints(handlers=handlers, tasks=tasks, version="1.2.3", node_id="node-1")
+        self.ledger = Ledger()
+        self.endpoints = Endpoints(
+            handlers=handlers, tasks=tasks, version="1.2.3", node_id="node-1", observer=self.ledger
+        )
 
     def _handler(self, operation: Operation) -> Callable[[Call], Awaitable[Message]]:
         async def handle(call: Call) -> Message:
@@ -302,3 +321,53 @@ async def test_an_answer_to_a_client_that_is_gone_harms_nobody(
     await asker.close()
     release.set()
     assert (await ask(service, own(operations.AGENTS_LIST)))["status"] == "success"
+
+
+async def test_a_request_is_worked_on_under_the_ids_it_came_with(manager: Manager, service: Client) -> None:
+    seen: list[dict[str, str]] = []
+
+    async def note(_: Call) -> Message:
+        seen.append(tracing.log_fields())
+        return await manager.nothing(_)
+
+    manager.answer = note
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    subject = own(operations.AGENTS_LIST)
+    await ask(service, subject, b'{"id": "body"}', **traced, **{"X-Request-Id": "head"})
+    await ask(service, subject, b'{"id": "body"}', **traced)
+    await ask(service, subject, b"{}", traceparent="nonsense")
+    first, second, third = seen
+    assert first == {"request_id": "head", "trace_id": trace_id}
+    assert second == {"request_id": "body", "trace_id": trace_id}
+    assert len(third["trace_id"]) == len(third["request_id"]) == 32
+
+
+async def test_requests_are_observed_by_operation_and_outcome(manager: Manager, service: Client) -> None:
+    await ask(service, own(operations.AGENTS_LIST))
+    await ask(service, subjects.MANAGER_COMMAND, envelope(command="start", agent_id="echo"))
+    await ask(service, subjects.MANAGER_COMMAND, envelope(command="explode"))
+    await ask(service, own(operations.AGENTS_GET))
+    assert manager.ledger.begun == 4
+    await eventually(lambda: len(manager.ledger.answered) == 4)
+    assert manager.ledger.answered == [
+        ("agents.list", "success"),
+        ("agents.start", "success"),
+        ("unknown", "invalid_request"),
+        ("agents.get", "invalid_request"),
+    ]
+
+
+async def test_commands_and_refusals_have_a_line_each_and_mere_questions_have_none(
+    manager: Manager, service: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        await ask(service, own(operations.AGENTS_LIST))
+        await ask(service, own(operations.AGENTS_START), b'{"agent_id": "echo"}')
+        await ask(service, own(operations.AGENTS_GET), b'{"agent_id": "no such id"}')
+        await eventually(lambda: len(manager.ledger.answered) == 3)
+    told = [vars(record) for record in caplog.records if record.message == "request_answered"]
+    assert [(line["operation"], line["outcome"]) for line in told] == [
+        ("agents.start", "success"),
+        ("agents.get", "invalid_request"),
+    ]

@@ -24,7 +24,10 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
     """The problem in an answer, which must be one in every respect."""
     assert answer.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
-    assert set(problem) == {"type", "title", "status", "detail", "instance", "code", "retryable", "context"}
+    assert set(problem) == {
+        *("type", "title", "status", "detail", "instance", "code", "retryable", "request_id", "context")
+    }
+    assert problem["request_id"] == answer.headers["x-request-id"]
     assert problem["status"] == answer.status_code
     assert problem["title"] == HTTPStatus(answer.status_code).phrase
     assert problem["instance"] == answer.request.url.path

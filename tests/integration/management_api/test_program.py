@@ -46,7 +46,7 @@ def lines_of(log: Path) -> list[dict[str, Any]]:
 
 def address_in(log: Path) -> str | None:
     """Where the program listens, once it has said so."""
-    words = " ".join(str(line["event"]) for line in lines_of(log))
+    words = " ".join(str(line.get("message", "")) for line in lines_of(log))
     return f"http://{words.partition('running on http://')[2].split()[0]}" if "running on" in words else None
 
 

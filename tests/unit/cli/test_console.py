@@ -12,7 +12,12 @@ from agent_manager.cli.console import banner, line
 from agent_manager.protocol.messages import EventMessage
 from agent_manager.settings.manager import ManagerSettings
 
-STATE = {"api_url": "http://127.0.0.1:8000", "nats_url": "nats://127.0.0.1:4222", "nats_creds": "/data/service.creds"}
+STATE = {
+    "api_url": "http://127.0.0.1:8000",
+    "metrics_url": "http://127.0.0.1:8001/metrics",
+    "nats_url": "nats://127.0.0.1:4222",
+    "nats_creds": "/data/service.creds",
+}
 
 
 def shown(data_dir: Path) -> str:
@@ -30,6 +35,12 @@ def test_the_banner_says_where_everything_is() -> None:
         "/venv/bin/agentctl --data-dir /data ls",
     ):
         assert part in text
+
+
+def test_without_a_listener_of_the_manager_the_banner_names_the_metrics_of_the_api_alone() -> None:
+    state = {name: value for name, value in STATE.items() if name != "metrics_url"}
+    text = banner(ManagerSettings(), state, Path("/venv/bin"))
+    assert "metrics    http://127.0.0.1:8000/metrics" in text
 
 
 def test_paths_below_the_working_directory_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

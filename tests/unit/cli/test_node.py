@@ -6,12 +6,14 @@ import fcntl
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent_manager.adapters.nats.embedded import ListenError
 from agent_manager.cli.node import AlreadyRunningError, DataDirectoryError, NodeOptions, become_node
 from agent_manager.domain.errors import InvalidRequestError
 from agent_manager.launcher import service_table
@@ -110,6 +112,33 @@ def test_a_node_that_runs_is_not_disturbed(options: NodeOptions) -> None:
 def test_api_and_nats_server_need_a_port_each(options: NodeOptions, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="--port and --nats-port are both 18333"):
         become_node(chosen(tmp_path, port=18333, nats_port=18333))
+
+
+def test_the_managers_metrics_need_a_port_of_their_own(options: NodeOptions, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match=r"--nats-port and metrics.port are both 18333"):
+        become_node(chosen(tmp_path, nats_port=18333, metrics={"port": 18333}))
+
+
+def test_a_free_port_of_the_metrics_is_chosen_once_for_every_manager(options: NodeOptions) -> None:
+    written = table(options)
+    port = environment(written, "manager")["AGENT_MANAGER_METRICS_PORT"]
+    assert int(port) > 0
+    assert written["state_file"]["content"]["metrics_url"] == f"http://127.0.0.1:{port}/metrics"
+
+
+def test_a_port_of_the_metrics_that_is_taken_stops_the_start(options: NodeOptions, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match=rf"{port}: another program does.*metrics.port or --metrics-port"):
+            become_node(chosen(tmp_path, metrics={"port": port}))
+
+
+def test_metrics_that_are_switched_off_have_no_port(options: NodeOptions, tmp_path: Path) -> None:
+    written = table(chosen(tmp_path, metrics={"enabled": False}))
+    assert "AGENT_MANAGER_METRICS_PORT" not in environment(written, "manager")
+    assert "metrics_url" not in written["state_file"]["content"]
 
 
 def test_a_path_that_a_database_url_cannot_hold_is_refused(options: NodeOptions, tmp_path: Path) -> None:

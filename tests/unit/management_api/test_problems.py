@@ -31,5 +31,6 @@ def test_a_problem_carries_what_the_wire_said() -> None:
         "instance": "/api/v1/agents/echo",
         "code": "conflict",
         "retryable": False,
+        "request_id": None,
         "context": {"lifecycle": "terminated"},
     }

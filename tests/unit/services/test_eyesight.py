@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from agent_manager.services import eyesight as eyesight_module
 from agent_manager.services.eyesight import PULSE_TOLERANCE_S, SETTLE_S, Eyesight
 from tests.harness.fakes import FakeClock
+from tests.harness.waiting import eventually
 
 
 def opened() -> tuple[Eyesight, FakeClock, list[float | None]]:
@@ -71,3 +78,31 @@ def test_an_answer_that_comes_after_the_connection_was_lost_proves_nothing() -> 
     eyesight.closed()
     eyesight.looked(answered=True)
     assert eyesight.since is None
+
+
+async def test_the_server_is_asked_only_where_no_heartbeat_has_proved_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(eyesight_module, "PULSE_S", 0.0)
+    eyesight, _, _ = opened()
+    pulses = 0
+    asked_at: list[int] = []
+
+    def looked(*, answered: bool) -> None:
+        nonlocal pulses
+        pulses += 1
+        if pulses < 10:
+            eyesight.heard()
+
+    async def round_trip(_: float) -> bool:
+        asked_at.append(pulses)
+        return True
+
+    monkeypatch.setattr(eyesight, "looked", looked)
+    eyesight.heard()
+    running = asyncio.create_task(eyesight.run(round_trip))
+    await eventually(lambda: len(asked_at) >= 3)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert asked_at[:3] == [10, 11, 12]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from agent_manager.domain.instances import Instance
 from agent_manager.domain.lifecycle import Lifecycle
+from agent_manager.domain.planning import Aim
 from agent_manager.ports.launcher import LaunchEmptied
 from agent_manager.services import reconciler as reconciler_module
 from agent_manager.services.reconciler import Reconciler
@@ -122,3 +126,44 @@ async def test_a_store_that_cannot_be_read_is_said_once_and_once_that_it_can(
     said = [record.message for record in caplog.records if record.message.startswith("desired_state_")]
     await eventually(lambda: [r for r in caplog.records if r.message == "desired_state_readable"])
     assert said.count("desired_state_unreadable") == 1
+
+
+async def test_what_a_command_causes_is_done_in_its_callers_context(bench: Bench) -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    spawned_for: list[tuple[str, str]] = []
+    spawn = bench.launcher.spawn
+
+    async def spawning(instance: Instance, *arguments: Any) -> tuple[int, float]:
+        spawned_for.append((instance.agent_id, who.get()))
+        return await spawn(instance, *arguments)
+
+    bench.launcher.spawn = spawning  # type: ignore[method-assign,assignment]  # watched from here
+    await bench.save(agent("asked", lifecycle=Lifecycle.READY), agent("own"))
+    bench.follow_desired_state()
+    await bench.started("own_0")
+    who.set("ada")
+    await bench.commands.start("asked", actor=None, wait_s=0.0)
+    await bench.started("asked_0")
+    assert spawned_for == [("own", "nobody"), ("asked", "ada")]
+
+
+async def test_a_callers_context_outlasts_a_store_that_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    aimed_for: list[str] = []
+    aim = bench.supervisor.aim
+
+    def aiming(item: Aim) -> None:
+        aimed_for.append(who.get())
+        aim(item)
+
+    monkeypatch.setattr(bench.supervisor, "aim", aiming)
+    await bench.save(agent("asked"))
+    bench.store.away = True
+    who.set("ada")
+    bench.reconciler.nudge("asked")
+    who.set("somebody else")
+    bench.follow_desired_state()
+    await eventually(lambda: bench.store.refused > 2)
+    bench.store.away = False
+    await bench.started("asked_0")
+    assert aimed_for == ["ada"]

@@ -1,0 +1,61 @@
+"""The store's units of work are counted and timed, and pass through unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agent_manager.adapters.sql.sqlite import SqliteStore
+from agent_manager.adapters.system import SystemClock
+from agent_manager.domain.errors import ConflictError, UnavailableError
+from agent_manager.ports.observation import Unobserved
+from agent_manager.ports.store import Transaction
+from agent_manager.services.store_watch import WatchedStore
+from tests.harness.domain import agent
+
+
+class Ledger(Unobserved):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.units: list[tuple[str, bool, bool]] = []
+
+    def unit_ended(self, kind: str, *, available: bool, failed: bool, seconds: float) -> None:
+        assert seconds >= 0
+        self.units.append((kind, available, failed))
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+async def store(ledger: Ledger) -> AsyncIterator[WatchedStore]:
+    async with SqliteStore("sqlite://") as database:
+        yield WatchedStore(database, SystemClock(), ledger, ledger)
+
+
+async def test_what_works_is_done_and_counted(store: WatchedStore, ledger: Ledger) -> None:
+    await store.write(lambda transaction: transaction.save_agent(agent()))
+    found = await store.read(lambda transaction: transaction.agent("echo"))
+    assert found == agent()
+    assert ledger.units == [("write", True, False), ("read", True, False)]
+
+
+async def test_a_unit_that_refuses_has_failed_on_a_store_that_is_there(store: WatchedStore, ledger: Ledger) -> None:
+    def refusing(_: Transaction) -> None:
+        raise ConflictError("not now")
+
+    with pytest.raises(ConflictError):
+        await store.write(refusing)
+    assert ledger.units == [("write", True, True)]
+
+
+async def test_a_store_that_is_away_is_told_apart(ledger: Ledger) -> None:
+    store = WatchedStore(SqliteStore("sqlite://"), SystemClock(), ledger, ledger)
+    with pytest.raises(UnavailableError):
+        await store.read(lambda transaction: transaction.agents())
+    assert ledger.units == [("read", False, True)]
+    assert not store.state.available
