@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,11 @@ from agent_manager.adapters.launch_recipe import LaunchRecipe
 from agent_manager.adapters.launcher_client import LauncherClient
 from agent_manager.adapters.logs import LogDirectory
 from agent_manager.adapters.nats.agent_channel import NatsAgentChannel
+from agent_manager.adapters.nats.bus import Bus, Signing, bus_of
+from agent_manager.adapters.nats.bus_check import BusCheck
 from agent_manager.adapters.nats.connection import BusConnection
-from agent_manager.adapters.nats.credentials import LaunchIdentities
-from agent_manager.adapters.nats.embedded import NatsFiles
 from agent_manager.adapters.nats.event_stream import JetStreamEvents, StreamLimits
 from agent_manager.adapters.nats.feed import Feed
-from agent_manager.adapters.nats.keyring import load_issuer
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.processes import PsutilProcessInspector
 from agent_manager.adapters.prometheus.instruments import Instruments
@@ -29,8 +29,9 @@ from agent_manager.adapters.prometheus.node_collector import NodeCollector
 from agent_manager.adapters.sql.opening import store_at
 from agent_manager.adapters.system import SystemChance, SystemClock
 from agent_manager.configuration.live import Live
+from agent_manager.domain.errors import InvalidRequestError
+from agent_manager.nats_access.errors import AccessError
 from agent_manager.ports.observation import Observer
-from agent_manager.protocol import subjects
 from agent_manager.protocol.release import release
 from agent_manager.services.census import CensusTaker, Links
 from agent_manager.services.commands import Commands
@@ -42,6 +43,7 @@ from agent_manager.services.log_following import LogFollowing
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
+from agent_manager.services.renewal import Renewal
 from agent_manager.services.store_watch import WatchedStore
 from agent_manager.services.supervisor import Supervisor
 from agent_manager.settings.manager import ManagerSettings, MetricsSettings, NodeIds, secret_variables
@@ -54,6 +56,8 @@ from agent_manager.transport.reports import Reports
 LAUNCHER_FD = 3
 """The manager's end of the connection to the launcher, which it inherits."""
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manager:
@@ -65,6 +69,7 @@ class Manager:
     feed: Feed
     journal: Journal
     eyesight: Eyesight
+    renewal: Renewal
     supervisor: Supervisor
     reconciler: Reconciler
     discovery: Discovery
@@ -74,7 +79,7 @@ class Manager:
     metrics: MetricsListener | None
 
 
-class _Bus:
+class _Late:
     """What needs the client before there is one."""
 
     connection: BusConnection
@@ -87,15 +92,18 @@ class _Bus:
 def build(
     live: Live[ManagerSettings], node: NodeIds, environment: Mapping[str, str], tasks: asyncio.TaskGroup, spans: Spans
 ) -> Manager:
-    """Build everything. Connects to nothing yet; requests and actions will be tasks of `tasks`."""
+    """Build everything. Connects to nothing yet; requests and actions will be tasks of `tasks`.
+
+    Raises AgentManagerError when the settings do not say how NATS is to be reached.
+    """
     settings, node_id = live.now, node.node_id
     clock, chance = SystemClock(), SystemChance()
     registry = _registry()
     observer = Instruments(registry)
-    files = NatsFiles(data_dir=settings.data_dir)
+    bus = _bus(settings, node_id, environment, clock)
     output = LogDirectory(settings.data_dir / "logs" / "agents")
-    late = _Bus()
-    launcher = LauncherClient(LAUNCHER_FD, _recipe(settings, node_id, environment, output))
+    late = _Late()
+    launcher = LauncherClient(LAUNCHER_FD, _recipe(bus, node_id, environment, output))
     store = WatchedStore(
         store_at(
             settings.database_url,
@@ -117,7 +125,7 @@ def build(
     eyesight = Eyesight(clock)
     supervisor = Supervisor(
         launcher=launcher,
-        identities=_identities(settings, node_id, files, clock),
+        identities=bus.identities,
         channel=NatsAgentChannel(late.client),
         journal=journal,
         eyesight=eyesight,
@@ -154,7 +162,10 @@ def build(
         observer=observer,
         tracer=spans,
     )
-    reports = Reports(supervisor=supervisor, counters=counters, publish=feed.publish, node_id=node_id)
+    reports = Reports(
+        supervisor=supervisor, counters=counters, publish=feed.publish, node_id=node_id, shared=bus.shared
+    )
+    check = BusCheck(embedded=bus.embedded)
 
     async def subscribe(client: Client) -> None:
         await reports.register(client)
@@ -163,15 +174,15 @@ def build(
     def connected() -> None:
         observer.bus_connected()
         eyesight.opened()
+        tasks.create_task(check.run(late.client()), name="bus check")
 
     late.connection = BusConnection(
-        url=settings.nats.url[0],
-        credentials=settings.nats.creds or files.manager_credentials,
-        inbox_prefix=subjects.MANAGER_INBOX_PREFIX,
+        access=bus.access,
         on_connected=subscribe,
         on_up=connected,
         on_down=eyesight.closed,
         on_error=observer.bus_failed,
+        connect_timeout_s=settings.nats.connect_timeout_s,
     )
     discovery = Discovery(
         source=FolderPackageSource(settings.packages_dir, interval_s=settings.service.discovery_interval_s),
@@ -201,6 +212,7 @@ def build(
         feed=feed,
         journal=journal,
         eyesight=eyesight,
+        renewal=Renewal(bus.identities, supervisor, lifetime_s=settings.nats.credentials_lifetime_s),
         supervisor=supervisor,
         reconciler=reconciler,
         discovery=discovery,
@@ -231,12 +243,10 @@ def _listener(settings: MetricsSettings, registry: CollectorRegistry) -> Metrics
     return MetricsListener(registry, host=settings.host, port=settings.port) if settings.enabled else None
 
 
-def _recipe(
-    settings: ManagerSettings, node_id: str, environment: Mapping[str, str], output: LogDirectory
-) -> LaunchRecipe:
+def _recipe(bus: Bus, node_id: str, environment: Mapping[str, str], output: LogDirectory) -> LaunchRecipe:
     return LaunchRecipe(
         node_id=node_id,
-        nats_url=settings.nats.url[0],
+        bus=bus.variables,
         python=sys.executable,
         output_stem=output.stem,
         inherited=environment,
@@ -244,15 +254,25 @@ def _recipe(
     )
 
 
-def _identities(settings: ManagerSettings, node_id: str, files: NatsFiles, clock: SystemClock) -> LaunchIdentities:
-    return LaunchIdentities(
-        directory=files.launch_credentials,
-        issuer=load_issuer(settings.nats.signing_key or files.signing_key, settings.nats.account),
-        node_id=node_id,
-        clock=clock,
-        # Without renewal an expiry would close every agent's connection for good.
-        lifetime_s=None,
-    )
+def _bus(settings: ManagerSettings, node_id: str, environment: Mapping[str, str], clock: SystemClock) -> Bus:
+    chosen = settings.nats
+    try:
+        resolved = chosen.access(environment)
+    except AccessError as error:
+        raise InvalidRequestError(error.message) from error
+    signing = None
+    if chosen.signing_key is not None:
+        signing = Signing(key=chosen.signing_key, account=chosen.account, lifetime_s=chosen.credentials_lifetime_s)
+    bus = bus_of(resolved, signing, data_dir=settings.data_dir, node_id=node_id, clock=clock)
+    for remark in bus.remarks:
+        log.warning("nats_context_ignored", extra={"detail": remark})
+    if bus.shared:
+        text = (
+            "agents connect with the manager's own credentials: each of them can speak as another one, or as the "
+            "manager. Set nats.signing_key to give every launch a user of its own"
+        )
+        log.warning("agents_share_credentials", extra={"detail": text})
+    return bus
 
 
 def _this_node(node: NodeIds, clock: SystemClock) -> NodeIdentity:

@@ -82,6 +82,9 @@ class Daemon:
         tasks.create_task(manager.eyesight.run(manager.bus.round_trip), name="pulse")
         tasks.create_task(manager.feed.run(), name="feed")
         tasks.create_task(manager.following.run(), name="log following")
+        # Before the bus, for which the manager's own credentials may have expired while there was no manager.
+        manager.renewal.look()
+        tasks.create_task(manager.renewal.run(), name="renewal")
         tasks.create_task(manager.bus.run(), name="bus")
 
     def _observe(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:
@@ -159,6 +162,10 @@ def main() -> None:
     recording = spans.of_environment(os.environ, service=service.name, version=release())
     try:
         asyncio.run(Daemon(settings, NodeIds.of(os.environ), recording).run())
+    except* AgentManagerError as errors:
+        for refused in errors.exceptions:
+            log.critical("settings_refused", extra={"fault": str(refused)})
+        sys.exit(EXIT_BAD_SETTINGS)
     finally:
         recording.close()
 

@@ -10,6 +10,7 @@ from types import FrameType
 
 from agent_manager.configuration.live import Live
 from agent_manager.configuration.loading import ConfigurationError
+from agent_manager.nats_access.errors import AccessError
 from agent_manager.protocol.release import release
 from agent_manager.telemetry import log_lines, spans
 from management_api.app import create_app
@@ -38,8 +39,12 @@ def main() -> None:
         log_lines.set_level(live.now.service.log_level)
 
     signal.signal(signal.SIGHUP, read_settings_again)
+    try:
+        manager = ManagerClient(settings)
+    except AccessError as error:
+        sys.stderr.write(f"management-api: {error}\n")
+        sys.exit(EXIT_BAD_SETTINGS)
     recording = spans.of_environment(os.environ, service=service.name, version=release())
-    manager = ManagerClient(settings)
     try:
         ApiServer(create_app(manager, settings, recording), manager, settings).run()
     finally:

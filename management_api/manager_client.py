@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import nats.errors
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
@@ -21,6 +23,8 @@ from management_api.event_stream import OpenStreams
 from management_api.nats_link import NatsLink
 from management_api.settings import Settings
 
+_log = structlog.stdlib.get_logger(__name__)
+
 ACTOR = "http"
 """Who asks, as long as nobody has to log in."""
 WATCH_S = 0.5
@@ -31,14 +35,18 @@ class ManagerClient:
     """The managers behind the bus. `run` keeps the connection; everything else works, or fails at once, at any time."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises AccessError when the settings do not say how NATS is to be reached."""
         self.feed = EventFeed(limit_bytes=settings.streams.backlog_bytes)
         self._request_timeout_s = settings.service.request_timeout_s
         self._waiting: set[asyncio.Timeout] = set()
         self.streams = OpenStreams()
         self._ending: RequestFailedError | None = None
+        reached = settings.nats.access(os.environ)
+        for remark in reached.remarks:
+            _log.warning("nats_context_ignored", detail=remark)
         self._link = NatsLink(
-            url=settings.nats.servers[0],
-            credentials=settings.nats.creds,
+            access=reached.access,
+            connect_timeout_s=settings.nats.connect_timeout_s,
             on_event=self.feed.publish,
             on_lost=self._lost,
         )

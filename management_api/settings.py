@@ -83,22 +83,13 @@ class AuthSettings(Group):
     """Signs the tokens of users."""
 
 
-class ApiNatsSettings(NatsSettings):
-    """The bus, and who the API is there. Without `url` and `context`: the server on this host's port 4222."""
-
-    @property
-    def servers(self) -> tuple[str, ...]:
-        """Where to connect."""
-        return self.url or ("nats://127.0.0.1:4222",)
-
-
 class Settings(Group):
     """Everything that can be chosen of the API."""
 
     service: ApiServiceSettings = ApiServiceSettings()
     """The program itself."""
-    nats: ApiNatsSettings = ApiNatsSettings()
-    """The bus."""
+    nats: NatsSettings = NatsSettings()
+    """The bus, and who the API is there. Without `url` and `context`: the server on this host's port 4222."""
     streams: StreamSettings = StreamSettings()
     """Event streams."""
     database: DatabaseSettings = DatabaseSettings()

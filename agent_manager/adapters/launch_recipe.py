@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent_manager.domain.instances import Instance, Launch
 from agent_manager.domain.specification import AgentSpec, LogPolicy
+from agent_manager.nats_access import environment as bus_names
 from agent_manager.protocol import environment as names
 
 _OWN_PREFIXES = ("AGENT_MANAGER_", "MANAGEMENT_API_")
@@ -30,19 +31,23 @@ class ProcessStart:
 class LaunchRecipe:
     """What is the same for every launch of this node.
 
+    `bus` are the variables that say where NATS is, and as whom to connect where launches have no users of their own.
     `inherited` is the environment the manager was started with, of which no agent gets what is `withheld`;
     `output_stem` gives the path of an instance's output files without `.out.log` and `.err.log`.
     """
 
     node_id: str
-    nats_url: str
+    bus: Mapping[str, str]
     python: str
     output_stem: Callable[[str], str]
     inherited: Mapping[str, str]
     withheld: Collection[str] = ()
 
     def prepare(self, instance: Instance, launch: Launch, credentials: str) -> ProcessStart:
-        """The command of `launch`. The manifest's `env` overrides what is inherited, never the launch's identity."""
+        """The command of `launch`; `credentials` is empty where it has none of its own.
+
+        The manifest's `env` overrides what is inherited, never the launch's identity.
+        """
         spec = launch.spec
         return ProcessStart(
             argv=self._argv(spec),
@@ -62,7 +67,8 @@ class LaunchRecipe:
         chosen = {**inherited, "PYTHONUNBUFFERED": "1", **spec.env}
         # The one name of an identity that a launch may lack: nobody else may set it then.
         chosen.pop(names.AGENT_HEARTBEAT_INTERVAL_S, None)
-        return chosen
+        # Somebody else's context or user beside the launch's own would be two identities.
+        return {key: value for key, value in chosen.items() if key not in bus_names.VARIABLES.values()}
 
     def _argv(self, spec: AgentSpec) -> tuple[str, ...]:
         if spec.entrypoint is None:
@@ -81,9 +87,10 @@ class LaunchRecipe:
             names.AGENT_NODE_ID: self.node_id,
             names.AGENT_INCARNATION: str(launch.incarnation),
             names.AGENT_CONFIG: json.dumps(dict(spec.config)),
-            names.NATS_URL: self.nats_url,
-            names.NATS_CREDS: credentials,
+            **self.bus,
         }
+        if credentials:
+            identity[bus_names.NATS_CREDS] = credentials
         if spec.heartbeat is not None:
             identity[names.AGENT_HEARTBEAT_INTERVAL_S] = f"{spec.heartbeat.interval_s:g}"
         return identity

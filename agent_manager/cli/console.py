@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import sys
+import uuid
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -20,6 +21,9 @@ from pydantic import ValidationError
 
 from agent_manager.cli.printable import printable
 from agent_manager.cli.service_table import STATE_FILE
+from agent_manager.nats_access.dialing import Caller
+from agent_manager.nats_access.link import Hooks, Link
+from agent_manager.nats_access.notices import Notice
 from agent_manager.protocol import subjects
 from agent_manager.protocol.messages import EventMessage
 from agent_manager.protocol.release import release
@@ -91,6 +95,8 @@ class Console:
         self._settings = settings
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._over = asyncio.Event()
+        # While one connection takes the place of another, each event comes over one of them.
+        self._queue = f"console-{uuid.uuid4().hex}"
 
     async def run(self) -> None:
         """Print until SIGTERM, and then what has come so far, whether or not the node ever came up."""
@@ -124,20 +130,15 @@ class Console:
                 _say(f"still starting; {_shown(self._settings.data_dir / 'logs' / 'services')} says what is in the way")
 
     async def _follow(self) -> None:
-        client = Client()
-        await client.connect(
-            servers=list(self._settings.nats.url),
-            user_credentials=str(self._settings.nats.creds) if self._settings.nats.creds else None,
-            max_reconnect_attempts=-1,
-            # Annotated as int, used as seconds for asyncio.sleep.
-            reconnect_time_wait=LOOK_S,  # type: ignore[arg-type]
-            error_cb=_ignore,
+        link = Link(
+            self._settings.nats.access(os.environ).access,
+            Caller(name="agent-manager-console", inbox_prefix=subjects.INBOX_PREFIX),
+            Hooks(subscribe=self._subscribe, tell=_leave_to_the_manager),
         )
-        try:
-            await client.subscribe(subjects.ALL_AGENT_EVENTS, cb=self._event)
-            await self._over.wait()
-        finally:
-            await client.close()
+        await link.run()
+
+    async def _subscribe(self, client: Client) -> None:
+        await client.subscribe(subjects.ALL_AGENT_EVENTS, queue=self._queue, cb=self._event)
 
     async def _event(self, message: Msg) -> None:
         try:
@@ -146,8 +147,8 @@ class Console:
             self._lines.put_nowait(f"unreadable event on {message.subject}")
 
 
-async def _ignore(_: Exception) -> None:
-    """The server is not there yet, or going; it will be said elsewhere."""
+def _leave_to_the_manager(_: Notice) -> None:
+    """The server is not there yet, or going; the manager's log says so."""
 
 
 def _say(text: str) -> None:

@@ -19,7 +19,9 @@ from agent_manager.adapters.nats.private_files import make_private_directory, wr
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
 from agent_manager.cli.service_table import NodePlan, service_table
+from agent_manager.configuration.nats import NatsSettings
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
+from agent_manager.nats_access.errors import AccessError
 from agent_manager.settings.manager import ManagerSettings
 from management_api.settings import Settings as ApiSettings
 
@@ -76,6 +78,7 @@ def become_node(options: NodeOptions) -> None:
 
 def _check(options: NodeOptions) -> None:
     settings = options.settings
+    _check_bus(settings.nats)
     _check_ports(options)
     if not settings.packages_dir.is_dir():
         raise InvalidRequestError(
@@ -98,6 +101,14 @@ def _check_ports(options: NodeOptions) -> None:
         if port and port in names:
             raise InvalidRequestError(f"{names[port]} and {name} are both {port}; who listens needs a port each")
         names[port] = name
+
+
+def _check_bus(nats: NatsSettings) -> None:
+    """What the settings alone cannot tell: whether the context is there and can be used."""
+    try:
+        nats.access(os.environ)
+    except AccessError as error:
+        raise InvalidRequestError(error.message) from error
 
 
 def _check_path(flag: str, path: Path) -> None:
@@ -138,7 +149,8 @@ def _prepared(options: NodeOptions) -> NodePlan:
     if not settings.nats.is_external:
         host = _numeric(api.service.host) if api is not None else "127.0.0.1"
         port = options.nats_port or _free_port(host)
-        nats = embedded.prepare(data_dir=data_dir, host=host, port=port, now=time.time())
+        lifetime_s = settings.nats.credentials_lifetime_s
+        nats = embedded.prepare(data_dir=data_dir, host=host, port=port, now=time.time(), lifetime_s=lifetime_s)
         taken.add(port)
     if api is not None:
         api = _with_address(api, taken)

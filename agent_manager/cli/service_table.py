@@ -68,7 +68,8 @@ def service_table(plan: NodePlan) -> dict[str, Any]:
 
 
 def _content(plan: NodePlan) -> dict[str, str]:
-    content = {"nats_url": ",".join(plan.settings.nats.url) if plan.nats is None else plan.nats.url}
+    servers = plan.settings.nats.access(os.environ).access.servers if plan.nats is None else (plan.nats.url,)
+    content = {"nats_url": ",".join(servers)}
     if plan.nats is not None:
         content["nats_creds"] = str(plan.nats.files.service_credentials)
     elif plan.settings.nats.creds is not None:

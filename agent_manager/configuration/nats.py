@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import SecretStr, model_validator
@@ -9,6 +10,7 @@ from pydantic import SecretStr, model_validator
 from agent_manager.configuration.kinds import FilePath, Text, listing, seconds, text, truth
 from agent_manager.configuration.tree import Group, Setting
 from agent_manager.documents.fields import unmet
+from agent_manager.nats_access.resolving import Resolved, Wanted, resolve
 
 Secret = Annotated[SecretStr, text()]
 
@@ -38,8 +40,10 @@ class NatsSettings(Group):
     """The client certificate's private key."""
     tls_verify: Annotated[bool, truth()] = True
     """Whether the server's certificate must be trusted and name the host."""
-    connect_timeout_s: Annotated[float, seconds(0.1, 600)] = 30.0
-    """How long the start waits for a first connection before it says what is wrong and goes on trying."""
+    tls_first: Annotated[bool, truth()] = False
+    """Whether the handshake comes first, for a server with `handshake_first`."""
+    connect_timeout_s: Annotated[float, seconds(0.1, 600)] = 2.0
+    """How long one attempt with one server may take; the next server, and later all again, are tried after it."""
 
     @model_validator(mode="after")
     def _one_identity(self) -> Self:
@@ -60,7 +64,35 @@ class NatsSettings(Group):
             raise unmet(f"given (the server's address) where nats.{(*used, 'tls_ca')[0]} is", field="url", value=None)
         return self
 
+    def access(self, environ: Mapping[str, str]) -> Resolved:
+        """How this program reaches the bus; `environ` tells where contexts are.
+
+        Raises AccessError: what the context says cannot be used, or two identities meet in address and settings.
+        """
+        return resolve(
+            Wanted(
+                url=",".join(self.url) or None,
+                user=self.user,
+                password=_open(self.password),
+                token=_open(self.token),
+                creds=self.creds,
+                nkey=self.nkey,
+                context=self.context,
+                tls_ca=self.tls_ca,
+                tls_cert=self.tls_cert,
+                tls_key=self.tls_key,
+                tls_verify=self.tls_verify,
+                tls_first=self.tls_first or None,
+            ),
+            called=lambda name: f"nats.{name}",
+            environ=environ,
+        )
+
     @property
     def is_external(self) -> bool:
         """Whether a server is named; otherwise the node runs one itself."""
         return bool(self.url) or self.context is not None
+
+
+def _open(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

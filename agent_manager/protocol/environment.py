@@ -1,4 +1,7 @@
-"""The environment an instance is started with (R16), written by the manager and read by the SDK."""
+"""The environment an instance is started with (R16), written by the manager and read by the SDK.
+
+How it reaches NATS is told beside it: `agent_manager.nats_access.environment`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,3 @@ AGENT_CONFIG = "AGENT_CONFIG"
 """The agent's configuration as a JSON object."""
 AGENT_HEARTBEAT_INTERVAL_S = "AGENT_HEARTBEAT_INTERVAL_S"
 """Seconds between two heartbeats; absent when none are expected."""
-NATS_URL = "NATS_URL"
-NATS_CREDS = "NATS_CREDS"
-"""Path of the credentials file of this launch."""

@@ -70,6 +70,20 @@ class MetricsReport(Message):
     timestamp: AwareDatetime
 
 
+class SharedStatusReport(StatusReport):
+    """A heartbeat on `agent.status`, from a launch to which the server gives no identity of its own."""
+
+    instance_id: str
+    launch_id: str
+
+
+class SharedMetricsReport(MetricsReport):
+    """Counters on `agent.metrics`, likewise."""
+
+    instance_id: str
+    launch_id: str
+
+
 class EventMessage(Message):
     """A committed event on the feed. `sequence` is the number of its row."""
 

@@ -63,6 +63,13 @@ def of_launch(*, agent_id: str, node_id: str, instance_id: str, launch_id: str) 
 OF_MANAGER = Permissions(publish=(">",), subscribe=(">",))
 """The account: it administers streams, and asks and answers everybody."""
 
+NEEDED_BY_MANAGER = Permissions(
+    publish=("agent.>", "task.>", "$JS.API.>"),
+    subscribe=("agent.>", "task.>", "$SRV.>", f"{subjects.MANAGER_INBOX_PREFIX}.>"),
+    replies=True,
+)
+"""The least a manager gets on with on a server of somebody else's."""
+
 OF_API = Permissions(
     publish=(subjects.API_OPERATIONS, subjects.EVENT_STREAM_INFO, subjects.EVENT_STREAM_GET),
     subscribe=(*subjects.EVENT_STREAM_SUBJECTS, subjects.ALL_LOG_LINES, f"{subjects.API_INBOX_PREFIX}.>"),

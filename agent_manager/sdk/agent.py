@@ -137,6 +137,8 @@ class Agent:
         except LaunchEnvironmentError as error:
             _log.error("%s", error)
             raise SystemExit(ExitCode.MISCONFIGURED) from error
+        for remark in settings.remarks:
+            _log.warning("%s", remark)
         self._launch = Parts(
             definition=self._definition,
             options=self._options,

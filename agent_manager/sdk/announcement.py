@@ -37,6 +37,6 @@ class Announcement:
     def _answering(self, answer: Callable[[], bytes]) -> Callable[[Msg], Awaitable[None]]:
         async def received(message: Msg) -> None:
             if message.reply:
-                await self._connection.send(message.reply, answer())
+                await self._connection.answer(message, message.reply, answer())
 
         return received

@@ -77,7 +77,7 @@ class CommandDispatch:
 
     async def _send(self, message: Msg, answer: Answer) -> Answer:
         answer, body = encode(answer, max_payload=self._connection.max_payload)
-        await self._connection.send(message.reply or self._response_subject, body, answer.headers)
+        await self._connection.answer(message, message.reply or self._response_subject, body, answer.headers)
         return answer
 
     async def _answer(self, message: Msg) -> Answer:

@@ -11,10 +11,14 @@ import math
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
+import nats.errors
+
+from agent_manager.nats_access import environment as bus_variables
+from agent_manager.nats_access.access import Access
+from agent_manager.nats_access.environment import access_from
+from agent_manager.nats_access.errors import AccessError
 from agent_manager.protocol import environment as variables
 from agent_manager.protocol.subjects import token
 from agent_manager.sdk.errors import LaunchEnvironmentError
@@ -26,7 +30,6 @@ _PLACE = (variables.AGENT_INSTANCE_ID, variables.AGENT_LAUNCH_ID, variables.AGEN
 _BY_HAND = (
     "NATS_URL=nats://127.0.0.1:4222 NATS_CREDS=.agent-manager/nats/service.creds AGENT_ID=my-agent python agent.py"
 )
-_CREDENTIALS_MARKERS = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
 
 _Value = TypeVar("_Value")
 
@@ -47,21 +50,34 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchSettings:
-    """Everything an agent is told by its environment. `heartbeat_interval_s` is None when nobody expects heartbeats."""
+    """Everything an agent is told by its environment. `heartbeat_interval_s` is None when nobody expects heartbeats.
+
+    `remarks` say what of a context could not be honoured.
+    """
 
     identity: Identity
-    servers: tuple[str, ...]
-    credentials: Path | None
+    access: Access
+    remarks: tuple[str, ...]
     heartbeat_interval_s: float | None
     config: Mapping[str, Any]
 
 
 def read(environ: Mapping[str, str]) -> LaunchSettings:
     """The settings in `environ`. Raises LaunchEnvironmentError naming the first variable that is missing or wrong."""
+    identity = _identity(environ)
+    if not environ.get(bus_variables.NATS_CONTEXT):
+        _required(environ, bus_variables.NATS_URL)
+    try:
+        resolved = access_from(environ)
+        # Files that are wrong from the beginning are a fault of the environment; later ones may yet be mended.
+        resolved.access.options()
+    except (AccessError, nats.errors.Error, OSError) as error:
+        given = ", ".join(name for name in bus_variables.VARIABLES.values() if environ.get(name))
+        raise LaunchEnvironmentError(f"NATS cannot be reached as {given} say: {error}") from error
     return LaunchSettings(
-        identity=_identity(environ),
-        servers=_parsed(variables.NATS_URL, _required(environ, variables.NATS_URL), _servers),
-        credentials=_optional(environ, variables.NATS_CREDS, _credentials),
+        identity=identity,
+        access=resolved.access,
+        remarks=resolved.remarks,
         heartbeat_interval_s=_optional(environ, variables.AGENT_HEARTBEAT_INTERVAL_S, _seconds),
         config=_optional(environ, variables.AGENT_CONFIG, _object) or {},
     )
@@ -111,27 +127,6 @@ def _parsed(name: str, value: str, parse: Callable[[str], _Value]) -> _Value:
         return parse(value)
     except (ValueError, OSError) as error:
         raise LaunchEnvironmentError(f"{name} cannot be used: {error}") from error
-
-
-def _servers(value: str) -> tuple[str, ...]:
-    servers = tuple(url if "://" in url else f"nats://{url}" for part in value.split(",") if (url := part.strip()))
-    for number, url in enumerate(servers, start=1):
-        parts = urlsplit(url)
-        # Reading `port` raises ValueError for one that is none. The URL itself is not shown: it may hold a password.
-        if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.port == 0:
-            raise ValueError(f"server {number} of the list is not of the form nats://host:port or tls://host:port")
-    if not servers:
-        raise ValueError("it names no server; expected nats://host:port, several separated by commas")
-    return servers
-
-
-def _credentials(value: str) -> Path:
-    path = Path(value)
-    text = path.read_text(encoding="utf-8", errors="replace")
-    # nats-py looks for these lines for ever.
-    if not all(marker in text for marker in _CREDENTIALS_MARKERS):
-        raise ValueError(f"{path} is not a NATS credentials file: it lacks a user JWT or an nkey seed")
-    return path
 
 
 def _seconds(value: str) -> float:

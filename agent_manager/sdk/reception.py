@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import nats.errors
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from agent_manager.protocol import subjects
 from agent_manager.sdk.command_dispatch import CommandDispatch
-from agent_manager.sdk.connection import Connection
+from agent_manager.sdk.connection import Connection, Listening
 from agent_manager.sdk.endpoints import Endpoint
 from agent_manager.sdk.errors import describe
 from agent_manager.sdk.launch_environment import Identity
@@ -37,7 +36,7 @@ class Reception:
             subjects.agent_command(instance_id): command,
             subjects.agent_query(instance_id): query,
         }
-        self._shared: list[Subscription] = []
+        self._shared: list[Listening] = []
 
     async def open(self, dispatch: CommandDispatch) -> None:
         """Listen to what is addressed to this instance. Raises what `Connection.subscribe` does."""
@@ -59,9 +58,15 @@ class Reception:
         shared, self._shared = self._shared, []
         if not shared or not self._connection.is_connected:
             return
-        leaving = [self._tasks.create_task(_drained(each), name=f"leaving {each.subject}") for each in shared]
+        leaving = [self._tasks.create_task(self._drained(each), name=f"leaving {each.subject}") for each in shared]
         # Not cancelled when it takes longer: nats-py's reader does not survive a cancelled flush.
         await asyncio.wait(leaving, timeout=timeout_s)
+
+    async def _drained(self, listening: Listening) -> None:
+        try:
+            await self._connection.leave(listening)
+        except (nats.errors.Error, OSError) as error:
+            _log.warning("could not leave %s: %s", listening.subject, describe(error))
 
     def _receiver(self, dispatch: CommandDispatch) -> Callable[[Msg], Awaitable[None]]:
         async def received(message: Msg) -> None:
@@ -72,10 +77,3 @@ class Reception:
                 dispatch.accept(message, endpoint)
 
         return received
-
-
-async def _drained(subscription: Subscription) -> None:
-    try:
-        await subscription.drain()  # type: ignore[no-untyped-call]
-    except (nats.errors.Error, OSError) as error:
-        _log.warning("could not leave %s: %s", subscription.subject, describe(error))

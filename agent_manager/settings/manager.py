@@ -64,6 +64,8 @@ class ManagerNatsSettings(NatsSettings):
     """A file with the seed of an account's signing key: every launch of an agent gets a user of its own then."""
     account: Annotated[str, text("an account's public key (A…)", r"A[A-Z2-7]{55}")] | None = None
     """The account's public key, where `signing_key` is not the account's own."""
+    credentials_lifetime_s: Annotated[float, seconds(2, 365 * _DAY_S)] = _DAY_S
+    """How long the credentials live that are made with it; they are renewed at half of it."""
     replicas: Annotated[int, whole(1, 5)] = 1
     """Copies the streams keep in a cluster: 1, 3 or 5."""
 

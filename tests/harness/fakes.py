@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,6 +13,7 @@ from agent_manager.domain.clock import Now
 from agent_manager.domain.errors import AgentManagerError, UnavailableError
 from agent_manager.domain.events import Event
 from agent_manager.domain.instances import Instance
+from agent_manager.ports.identities import LaunchName
 from agent_manager.ports.launcher import (
     LaunchEmptied,
     LauncherError,
@@ -84,12 +85,17 @@ class FakeIdentities:
     """Keeps which launches have credentials. `failure` is raised instead of doing anything."""
 
     living: set[str] = field(default_factory=set)
+    renewed: list[set[str]] = field(default_factory=list)
     failure: OSError | None = None
 
     def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
         self._fail()
         self.living.add(launch_id)
         return f"/credentials/{launch_id}"
+
+    def renew(self, launches: Iterable[LaunchName]) -> None:
+        self._fail()
+        self.renewed.append({each.launch_id for each in launches})
 
     def destroy(self, launch_id: str) -> None:
         self._fail()

@@ -45,6 +45,8 @@ class Node:
     packages: Path
     database_url: str | None = None
     process: asyncio.subprocess.Process | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables on top of the test's own."""
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=60.0))
 
     # ---------------------------------------------------------------- its life
@@ -58,6 +60,7 @@ class Node:
                 *("--port", "0", "--nats-port", "0"),
                 *options,
                 *(("--database-url", self.database_url) if self.database_url is not None else ()),
+                env={**os.environ, **self.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
                 stderr=asyncio.subprocess.STDOUT,
@@ -194,6 +197,12 @@ class Node:
             yield client
         finally:
             await client.close()
+
+    def log(self, service: str) -> list[dict[str, Any]]:
+        """The lines of a service's log."""
+        folder = self.data_dir / "logs" / "services"
+        text = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"{service}*")))
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     async def command(self, client: Client, command: str, agent_id: str, **params: Any) -> dict[str, Any]:
         """A command in the envelope of the source documents."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent_manager.adapters.nats.jwt import user_jwt
 from agent_manager.adapters.nats.keyring import Issuer
-from agent_manager.adapters.nats.nkey import KeyKind, Nkey
 from agent_manager.adapters.nats.private_files import make_private_directory, write_private
 from agent_manager.domain.identifiers import check_agent_id, split_instance_id
+from agent_manager.nats_access.credentials_file import read_credentials
+from agent_manager.nats_access.errors import CredentialsError
+from agent_manager.nats_access.nkey import KeyKind, Nkey
 from agent_manager.ports.clock import Clock
+from agent_manager.ports.identities import LaunchName
 from agent_manager.protocol.permissions import Permissions, of_launch
 from agent_manager.protocol.subjects import token
 
@@ -48,6 +54,38 @@ def issue_user(
     return credentials_text(jwt, user.seed)
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program with a user of its own, and the file that holds its credentials."""
+
+    name: str
+    path: Path
+    permissions: Permissions
+
+
+def write_program_user(program: Program, issuer: Issuer, now: float, lifetime_s: float | None) -> None:
+    """Give a program a new user. `now` is Unix seconds. Raises OSError."""
+    text = issue_user(issuer, name=program.name, permissions=program.permissions, issued_at=now, lifetime_s=lifetime_s)
+    write_private(program.path, text)
+
+
+class SharedIdentities:
+    """The port `Identities` where launches connect as the manager does: there is nothing to make or to renew."""
+
+    def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
+        """See the port."""
+        return ""
+
+    def renew(self, launches: Iterable[LaunchName]) -> None:
+        """See the port."""
+
+    def destroy(self, launch_id: str) -> None:
+        """See the port."""
+
+    def keep_only(self, launch_ids: frozenset[str]) -> None:
+        """See the port."""
+
+
 class LaunchIdentities:
     """The port `Identities`: a user for every launch, its credentials in `<directory>/<launch_id>.creds` (0600).
 
@@ -56,10 +94,22 @@ class LaunchIdentities:
     """
 
     def __init__(
-        self, *, directory: Path, issuer: Issuer, node_id: str, clock: Clock, lifetime_s: float | None
+        self,
+        *,
+        directory: Path,
+        issuer: Issuer,
+        node_id: str,
+        clock: Clock,
+        lifetime_s: float | None,
+        programs: Iterable[Program] = (),
     ) -> None:
-        """`directory` belongs to these files alone. `lifetime_s` None: users do not expire."""
+        """`directory` belongs to these files alone. `lifetime_s` None: users do not expire.
+
+        `programs` are renewed along with the launches.
+        """
         self._directory = directory
+        self._programs = tuple(programs)
+        self._renewal_at: dict[Path, float] = {}
         self._issuer = issuer
         self._node_id = node_id
         self._clock = clock
@@ -85,12 +135,34 @@ class LaunchIdentities:
         path = self._path(launch_id)
         make_private_directory(self._directory)
         write_private(path, text)
+        self._renewal_at.pop(path, None)
         return str(path)
+
+    def renew(self, launches: Iterable[LaunchName]) -> None:
+        """See the port. A file that is missing or unreadable is due as well."""
+        failure: OSError | None = None
+        for launch in launches:
+            try:
+                if self._due(self._path(launch.launch_id)):
+                    self.issue(launch.agent_id, launch.instance_id, launch.launch_id)
+            except OSError as error:
+                failure = error
+        for program in self._programs:
+            try:
+                if self._due(program.path):
+                    write_program_user(program, self._issuer, self._clock.now().wall, self._lifetime_s)
+                    self._renewal_at.pop(program.path, None)
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     def destroy(self, launch_id: str) -> None:
         """Remove the launch's credentials; nothing happens when there are none. Raises OSError."""
+        path = self._path(launch_id)
+        self._renewal_at.pop(path, None)
         with suppress(FileNotFoundError):
-            self._path(launch_id).unlink()
+            path.unlink()
 
     def keep_only(self, launch_ids: frozenset[str]) -> None:
         """Remove the credentials of every other launch, and what a killed writer left. Raises OSError."""
@@ -98,6 +170,15 @@ class LaunchIdentities:
         for path in self._directory.glob("*"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
+
+    def _due(self, path: Path) -> bool:
+        """Whether half of its life is over. A file is read once; whoever writes it forgets what was read."""
+        if path not in self._renewal_at:
+            try:
+                self._renewal_at[path] = read_credentials(path).renewal_at or math.inf
+            except (CredentialsError, FileNotFoundError):
+                return True
+        return self._clock.now().wall >= self._renewal_at[path]
 
     def _path(self, launch_id: str) -> Path:
         return self._directory / f"{token(launch_id)}{_SUFFIX}"

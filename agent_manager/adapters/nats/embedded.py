@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_manager.adapters.nats.credentials import issue_user
+from agent_manager.adapters.nats.credentials import Program, write_program_user
 from agent_manager.adapters.nats.jwt import account_jwt, operator_jwt
 from agent_manager.adapters.nats.keyring import Keyring, load_or_create_keyring, seed_file
 from agent_manager.adapters.nats.private_files import make_private_directory, write_private
@@ -82,6 +82,15 @@ class NatsFiles:
         return self.directory / "service.creds"
 
     @property
+    def programs(self) -> tuple[Program, ...]:
+        """Who has a user of its own besides the launches."""
+        return (
+            Program("manager", self.manager_credentials, OF_MANAGER),
+            Program("api", self.api_credentials, OF_API),
+            Program("service", self.service_credentials, OF_SERVICE),
+        )
+
+    @property
     def launch_credentials(self) -> Path:
         """The directory of the credentials of launches."""
         return self.data_dir / "run" / "creds"
@@ -102,18 +111,19 @@ class EmbeddedNats:
     files: NatsFiles
 
 
-def prepare(*, data_dir: Path, host: str, port: int, now: float) -> EmbeddedNats:
+def prepare(*, data_dir: Path, host: str, port: int, now: float, lifetime_s: float | None = None) -> EmbeddedNats:
     """Make or read the keys, give manager, API and services new credentials, and write the server's configuration.
 
-    Starts nothing. `now` is Unix seconds. Raises ServerMissingError, ListenError, KeyringError, and OSError when
-    `data_dir` cannot be written.
+    Starts nothing. `now` is Unix seconds; the credentials expire after `lifetime_s`. Raises ServerMissingError,
+    ListenError, KeyringError, and OSError when `data_dir` cannot be written.
     """
     program = find_server()
     check_port_free(host, port)
     files = NatsFiles(data_dir=data_dir)
     keyring = load_or_create_keyring(files.keys)
     make_private_directory(files.launch_credentials)
-    _issue_credentials(files, keyring, now)
+    for each in files.programs:
+        write_program_user(each, keyring.issuer, now, lifetime_s)
     configuration = _configuration(host, port, keyring, files.directory / "jetstream", now)
     # The server's format is a superset of JSON, which quotes every path correctly.
     write_private(files.configuration, json.dumps(configuration, indent=2, ensure_ascii=False) + "\n")
@@ -170,16 +180,6 @@ def _listening_socket(host: str) -> socket.socket:
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return listening
-
-
-def _issue_credentials(files: NatsFiles, keyring: Keyring, now: float) -> None:
-    for path, name, permissions in (
-        (files.manager_credentials, "manager", OF_MANAGER),
-        (files.api_credentials, "api", OF_API),
-        (files.service_credentials, "service", OF_SERVICE),
-    ):
-        text = issue_user(keyring.issuer, name=name, permissions=permissions, issued_at=now, lifetime_s=None)
-        write_private(path, text)
 
 
 def _configuration(host: str, port: int, keyring: Keyring, store_dir: Path, now: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent_manager.adapters.nats.nkey import Nkey
+from agent_manager.nats_access.nkey import Nkey
 from agent_manager.protocol.permissions import REPLIES_MAX, REPLIES_TTL_S, Permissions
 
 _HEADER = {"typ": "JWT", "alg": "ed25519-nkey"}

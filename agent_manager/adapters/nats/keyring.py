@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_manager.adapters.nats.nkey import KeyKind, Nkey
 from agent_manager.adapters.nats.private_files import make_private_directory, sync_directory, write_private
 from agent_manager.domain.errors import UnavailableError
+from agent_manager.nats_access.nkey import KeyKind, Nkey
 
 _FILES = {
     "operator": KeyKind.OPERATOR,

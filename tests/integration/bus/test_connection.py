@@ -15,6 +15,8 @@ from agent_manager.adapters.nats.connection import BusConnection
 from agent_manager.adapters.nats.credentials import issue_user
 from agent_manager.adapters.nats.private_files import write_private
 from agent_manager.adapters.system import SystemClock
+from agent_manager.nats_access.access import Access
+from agent_manager.nats_access.identity import CredentialsIdentity
 from agent_manager.protocol import subjects
 from agent_manager.protocol.permissions import OF_MANAGER, OF_SERVICE, Permissions
 from agent_manager.services.eyesight import Eyesight
@@ -40,9 +42,7 @@ class Watched:
 
     def __post_init__(self) -> None:
         self.bus = BusConnection(
-            url=self.nats.url,
-            credentials=self.credentials,
-            inbox_prefix=subjects.MANAGER_INBOX_PREFIX,
+            access=Access(servers=(self.nats.url,), identity=CredentialsIdentity(self.credentials)),
             on_connected=self.subscribe,
             on_up=lambda: self.told.append("up"),
             on_down=lambda: self.told.append("down"),
@@ -93,7 +93,7 @@ async def test_it_is_there_as_soon_as_the_server_is(
 ) -> None:
     await nats.stop()
     tasks.create_task(watched.bus.run())
-    await eventually(lambda: [record for record in caplog.records if record.message == "bus_error"])
+    await eventually(lambda: [record for record in caplog.records if record.message == "bus_unreachable"])
     assert watched.bus.client is None
     assert watched.told == []
     await nats.start()
@@ -116,7 +116,8 @@ async def test_attempts_that_fail_alike_are_said_once(
         task = tasks.create_task(watched.bus.run())
         await eventually(lambda: attempts >= 3)
         task.cancel()
-    said = [record.__dict__["error"] for record in caplog.records if record.message == "bus_error"]
+    said = [record.__dict__["detail"] for record in caplog.records if record.message == "bus_not_nats"]
+    assert said
     assert len(said) < attempts
     assert len(set(said)) == len(said)
 
@@ -134,7 +135,7 @@ async def test_a_server_that_was_killed_is_found_again_by_the_same_client(
     await watched.hears()
 
 
-async def test_a_client_the_server_closes_for_good_is_followed_by_another_that_subscribes_again(
+async def test_renewed_credentials_are_taken_up_before_the_old_ones_expire_and_nothing_goes_down(
     nats: NatsHarness, tasks: asyncio.TaskGroup, tmp_path: Path
 ) -> None:
     credentials = tmp_path / "short.creds"
@@ -142,6 +143,22 @@ async def test_a_client_the_server_closes_for_good_is_followed_by_another_that_s
     watched = Watched(nats, credentials)
     tasks.create_task(watched.bus.run())
     await eventually(lambda: watched.told == ["connected", "up"])
+    write_credentials(nats, credentials, OF_MANAGER, None)
+    await eventually(lambda: watched.told == ["connected", "up", "connected"])
+    await eventually(lambda: watched.bus.client is watched.clients[1])
+    await watched.hears()
+
+
+async def test_after_an_expiry_another_client_is_built_from_credentials_renewed_late(
+    nats: NatsHarness, tasks: asyncio.TaskGroup, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    credentials = tmp_path / "short.creds"
+    write_credentials(nats, credentials, OF_MANAGER, 2.0)
+    watched = Watched(nats, credentials)
+    tasks.create_task(watched.bus.run())
+    await eventually(lambda: watched.told == ["connected", "up", "down"])
+    await eventually(lambda: [record for record in caplog.records if record.message == "bus_credentials_expired"])
+    assert [record for record in caplog.records if record.message == "bus_credentials_not_renewed"]
     write_credentials(nats, credentials, OF_MANAGER, None)
     await eventually(lambda: watched.told == ["connected", "up", "down", "connected", "up"])
     assert watched.bus.client is watched.clients[1]
@@ -156,10 +173,10 @@ async def test_refused_credentials_are_said_with_their_path_and_tried_again_unti
     watched = Watched(nats, credentials)
     tasks.create_task(watched.bus.run())
 
-    def refusals() -> list[str]:
-        return [r.__dict__["error"] for r in caplog.records if r.__dict__.get("credentials") == str(credentials)]
+    def said() -> list[str]:
+        return [r.__dict__["detail"] for r in caplog.records if r.message == "bus_credentials_expired"]
 
-    await eventually(lambda: any("authorization violation" in words.lower() for words in refusals()))
+    await eventually(lambda: any(str(credentials) in words for words in said()))
     write_credentials(nats, credentials, OF_MANAGER, None)
     await eventually(lambda: watched.told == ["connected", "up"])
 
@@ -177,7 +194,7 @@ async def test_credentials_that_cannot_be_read_are_tried_again(
         credentials.write_text(content)
     watched = Watched(nats, credentials)
     tasks.create_task(watched.bus.run())
-    await eventually(lambda: [record for record in caplog.records if record.message == "bus_error"])
+    await eventually(lambda: [record for record in caplog.records if record.message == "bus_credentials_unreadable"])
     write_credentials(nats, credentials, OF_MANAGER, None)
     await eventually(lambda: watched.told == ["connected", "up"])
 
@@ -206,9 +223,9 @@ async def test_what_may_not_be_subscribed_to_does_not_end_the_connection(
     tasks.create_task(watched.bus.run())
     await eventually(lambda: watched.told == ["connected", "up"])
     await watched.clients[0].subscribe(subjects.API_OPERATIONS)
-    await eventually(
-        lambda: any("permissions violation" in str(r.__dict__.get("error")).lower() for r in caplog.records)
-    )
+    await eventually(lambda: [record for record in caplog.records if record.message == "bus_permission_missing"])
+    [said] = [record.__dict__["detail"] for record in caplog.records if record.message == "bus_permission_missing"]
+    assert f"may not subscribe to {subjects.API_OPERATIONS};" in said
     assert watched.bus.client is not None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ async def bench() -> AsyncIterator[Bench]:
 class Listening:
     """Reports at work, and what they publish."""
 
-    def __init__(self, bench: Bench, client: Client) -> None:
+    def __init__(self, bench: Bench, client: Client, *, shared: bool = False) -> None:
         self.client = client
         self.published: list[tuple[str, Message]] = []
         self.reports = Reports(
@@ -39,6 +40,7 @@ class Listening:
             counters=bench.counters,
             publish=lambda subject, message: self.published.append((subject, message)),
             node_id=NODE_ID,
+            shared=shared,
         )
 
 
@@ -125,3 +127,54 @@ async def test_launches_of_other_nodes_are_not_listened_to(
     await settle(listening.client)
     await asyncio.sleep(0)
     assert bench.supervisor.heartbeats == {}
+
+
+async def share(nats: NatsHarness, bench: Bench, *, shared: bool, launch: str = "launch1") -> Listening:
+    """A launch that has said on the shared subjects who it is, to reports that believe it or not."""
+    bench.aim()
+    await bench.started()
+    made = Listening(bench, await nats.connect_as_manager(), shared=shared)
+    await made.reports.register(made.client)
+    speaker = await nats.connect_as_manager()
+    await settle(made.client, speaker)
+    who = {"instance_id": "echo_0", "launch_id": launch, "timestamp": NOW}
+    await speaker.publish(subjects.STATUS_FEED, json.dumps({**who, "number": 1}).encode())
+    await speaker.publish(subjects.METRICS_FEED, json.dumps({**who, "counters": {"a": 1.0}}).encode())
+    await settle(speaker, made.client)
+    return made
+
+
+async def test_where_launches_share_credentials_a_payload_says_who_speaks(nats: NatsHarness, bench: Bench) -> None:
+    listening = await share(nats, bench, shared=True)
+    await eventually(lambda: bench.status() == "running")
+    await eventually(lambda: [subject for subject, _ in listening.published] == [subjects.METRICS_FEED])
+
+
+async def test_where_launches_have_identities_a_payload_is_not_believed(nats: NatsHarness, bench: Bench) -> None:
+    listening = await share(nats, bench, shared=False)
+    # What comes after it on the launch's own subject has been heard: so would the forged report have been.
+    await say(nats, "metrics", {"counters": {"b": 2.0}, "timestamp": NOW})
+    await eventually(lambda: listening.published)
+    assert [message.counters for _, message in listening.published if isinstance(message, MetricsUpdate)] == [
+        {"b": 2.0}
+    ]
+    assert bench.status() == "starting"
+
+
+async def test_a_launch_that_is_over_says_nothing_that_counts_there_either(nats: NatsHarness, bench: Bench) -> None:
+    listening = await share(nats, bench, shared=True, launch="launch0")
+    await say(nats, "metrics", {"counters": {"b": 2.0}, "timestamp": NOW})
+    await eventually(lambda: listening.published)
+    assert len(listening.published) == 1
+    assert bench.status() == "starting"
+
+
+async def test_the_managers_own_updates_on_the_shared_subjects_are_no_reports(
+    nats: NatsHarness, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    listening = await share(nats, bench, shared=True)
+    update = MetricsUpdate(agent_id="echo", instance_id="echo_0", counters={"c": 3.0}, timestamp=datetime.now(UTC))
+    await listening.client.publish(subjects.METRICS_FEED, update.model_dump_json().encode())
+    await say(nats, "metrics", {"counters": {"b": 2.0}, "timestamp": NOW})
+    await eventually(lambda: len(listening.published) == 2)
+    assert not [record for record in caplog.records if record.message == "report_ignored"]

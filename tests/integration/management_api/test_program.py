@@ -59,7 +59,7 @@ async def test_a_signal_stops_it_in_order_although_a_stream_is_open(
     credentials = str(nats.files.api_credentials)
     with program(log, service_port="0", nats_url=nats.url, nats_creds=credentials) as process:
         url = await eventually(lambda: address_in(log))
-        await eventually(lambda: any(line["event"] == "nats_connected" for line in lines_of(log)))
+        await eventually(lambda: any(line["event"] == "bus_connected" for line in lines_of(log)))
         async with (
             httpx.AsyncClient(base_url=url, trust_env=False) as http,
             http.stream("GET", "/api/v1/events") as stream,
@@ -77,7 +77,7 @@ def test_without_a_bus_it_says_so_once_and_lives(tmp_path: Path) -> None:
     log = tmp_path / "api.log"
     with program(log, service_port="0", nats_url="nats://user:hunter2@127.0.0.1:1") as process:
         wait_until(lambda: address_in(log))
-        wait_until(lambda: any(line["event"] == "nats_unreachable" for line in lines_of(log)))
+        wait_until(lambda: any(line["event"] == "bus_unreachable" for line in lines_of(log)))
         assert httpx.get(f"{address_in(log)}/healthz", trust_env=False).status_code == 200
         assert process.poll() is None
     assert "hunter2" not in log.read_text()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 
 import nats.micro
 import pytest
@@ -11,6 +13,9 @@ from nats.errors import NoRespondersError
 from nats.js.api import RetentionPolicy
 from nats.micro.service import ServiceConfig
 
+from agent_manager.adapters.nats.credentials import LaunchIdentities
+from agent_manager.protocol import subjects
+from tests.harness.fakes import FakeClock
 from tests.harness.nats_server import NODE_ID, NatsHarness, settle
 from tests.harness.permissions import may_publish, may_subscribe
 
@@ -224,3 +229,17 @@ async def test_two_launches_share_the_requests_to_their_agent(nats: NatsHarness)
 
     assert [share.pending_msgs > 0 for share in shares] == [True, True]
     assert sum(share.pending_msgs for share in shares) == 100
+
+
+@pytest.mark.parametrize("ahead_s", [-1_800.0, 1_800.0])
+async def test_clocks_may_differ_by_less_than_half_a_lifetime(nats: NatsHarness, ahead_s: float) -> None:
+    identities = LaunchIdentities(
+        directory=nats.files.launch_credentials,
+        issuer=nats.prepared.keyring.issuer,
+        node_id=NODE_ID,
+        clock=FakeClock(wall=time.time() + ahead_s),
+        lifetime_s=4_000,
+    )
+    path = identities.issue("echo", "echo_0", "launch1")
+    client = await nats.connect(Path(path), subjects.inbox_prefix("echo_0", "launch1"))
+    await client.flush()

@@ -17,7 +17,7 @@ from tests.harness.domain import SPEC
 def prepared(spec: AgentSpec = SPEC, **inherited: str) -> ProcessStart:
     recipe = LaunchRecipe(
         node_id="node-1",
-        nats_url="nats://127.0.0.1:4222",
+        bus={"NATS_URL": "nats://127.0.0.1:4222"},
         python="/venv/bin/python",
         output_stem=lambda name: f"/logs/{name}",
         inherited=inherited,
@@ -71,7 +71,7 @@ def test_settings_of_the_product_are_not_inherited() -> None:
 def test_secrets_of_the_product_are_not_inherited_under_any_name() -> None:
     recipe = LaunchRecipe(
         node_id="node-1",
-        nats_url="nats://127.0.0.1:4222",
+        bus={},
         python="python",
         output_stem=str,
         inherited={"DATABASE_URL": "postgresql://u:p@h/d", "JWT_SECRET": "s", "HOME": "/root"},

@@ -96,7 +96,7 @@ async def peer() -> AsyncIterator[Peer]:
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_unix_connection(sock=ours)
     recipe = LaunchRecipe(
-        node_id="node-1", nats_url="nats://n", python="python", output_stem=lambda name: f"/logs/{name}", inherited={}
+        node_id="node-1", bus={}, python="python", output_stem=lambda name: f"/logs/{name}", inherited={}
     )
     client = LauncherClient(theirs.detach(), recipe)
     made = Peer(reader, writer, client)

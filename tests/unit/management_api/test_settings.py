@@ -25,11 +25,11 @@ def test_settings_come_from_the_environment() -> None:
         {"MANAGEMENT_API_SERVICE_PORT": "8123", "MANAGEMENT_API_NATS_URL": "nats://bus:4222, nats://other:4222"}
     ).settings
     assert settings.service.port == 8123
-    assert settings.nats.servers == ("nats://bus:4222", "nats://other:4222")
+    assert settings.nats.access({}).access.servers == ("nats://bus:4222", "nats://other:4222")
 
 
 def test_without_a_server_it_is_the_one_of_this_host() -> None:
-    assert API.load({}).settings.nats.servers == ("nats://127.0.0.1:4222",)
+    assert API.load({}).settings.nats.access({}).access.servers == ("nats://127.0.0.1:4222",)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,19 @@ from typing import Any
 import pytest
 from nats.aio.client import Client, RawCredentials
 
-from agent_manager.adapters.nats.credentials import LaunchIdentities, issue_user
+from agent_manager.adapters.nats.credentials import (
+    LaunchIdentities,
+    Program,
+    issue_user,
+    write_program_user,
+)
 from agent_manager.adapters.nats.keyring import Issuer
-from agent_manager.adapters.nats.nkey import KeyKind, Nkey
 from agent_manager.domain.clock import Now
 from agent_manager.domain.errors import InvalidRequestError
-from agent_manager.ports.identities import Identities
-from agent_manager.protocol.permissions import OF_SERVICE, of_launch
+from agent_manager.nats_access.nkey import KeyKind, Nkey
+from agent_manager.ports.identities import Identities, LaunchName
+from agent_manager.protocol.permissions import OF_API, OF_SERVICE, of_launch
+from tests.harness.fakes import FakeClock
 
 NOW = 1_700_000_000
 ISSUER = Issuer(Nkey.generate(KeyKind.ACCOUNT).public, Nkey.generate(KeyKind.ACCOUNT))
@@ -74,6 +80,68 @@ def test_a_launch_gets_its_own_permissions_in_a_file_of_its_own(tmp_path: Path) 
     assert claims["nats"]["pub"]["allow"] == list(expected.publish)
     assert claims["nats"]["sub"]["allow"] == list(expected.subscribe)
     assert (claims["name"], claims["exp"]) == ("echo_0.launch1", NOW + 60)
+
+
+def test_only_what_has_lived_half_of_its_life_is_renewed_with_a_key_of_its_own(tmp_path: Path) -> None:
+    clock = FakeClock(wall=NOW)
+    program = Program("api", tmp_path / "api.creds", OF_API)
+    write_program_user(program, ISSUER, NOW, 100)
+    renewing = LaunchIdentities(
+        directory=tmp_path / "creds", issuer=ISSUER, node_id="node-1", clock=clock, lifetime_s=100, programs=[program]
+    )
+    launch = LaunchName("echo", "echo_0", "launch1")
+    path = Path(renewing.issue("echo", "echo_0", "launch1"))
+    first, first_of_program = path.read_text(), program.path.read_text()
+
+    clock.advance(49)
+    renewing.renew([launch])
+    assert (path.read_text(), program.path.read_text()) == (first, first_of_program)
+
+    clock.advance(1)
+    renewing.renew([launch])
+    assert claims_of(path.read_text())["exp"] == claims_of(program.path.read_text())["exp"] == NOW + 150
+    assert claims_of(path.read_text())["sub"] != claims_of(first)["sub"]
+    assert claims_of(path.read_text())["nats"]["pub"] == claims_of(first)["nats"]["pub"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    renewed = path.read_text()
+    renewing.renew([launch])
+    assert path.read_text() == renewed
+
+
+def test_a_successor_renews_what_its_predecessor_issued_and_restores_what_is_gone(tmp_path: Path) -> None:
+    clock = FakeClock(wall=NOW)
+
+    def manager() -> LaunchIdentities:
+        return LaunchIdentities(directory=tmp_path, issuer=ISSUER, node_id="node-1", clock=clock, lifetime_s=100)
+
+    old, gone = (Path(manager().issue("echo", "echo_0", launch)) for launch in ("launch1", "launch2"))
+    gone.unlink()
+    clock.advance(50)
+    manager().renew([LaunchName("echo", "echo_0", "launch1"), LaunchName("echo", "echo_0", "launch2")])
+    assert claims_of(old.read_text())["exp"] == claims_of(gone.read_text())["exp"] == NOW + 150
+
+
+def test_users_without_expiry_are_never_renewed(tmp_path: Path) -> None:
+    clock = FakeClock(wall=NOW)
+    renewing = LaunchIdentities(directory=tmp_path, issuer=ISSUER, node_id="node-1", clock=clock, lifetime_s=None)
+    path = Path(renewing.issue("echo", "echo_0", "launch1"))
+    first = path.read_text()
+    clock.advance(10**9)
+    renewing.renew([LaunchName("echo", "echo_0", "launch1")])
+    assert path.read_text() == first
+
+
+def test_what_cannot_be_written_does_not_keep_the_others_from_being_renewed(tmp_path: Path) -> None:
+    clock = FakeClock(wall=NOW)
+    lost = Program("api", tmp_path / "nowhere" / "api.creds", OF_API)
+    kept = Program("service", tmp_path / "service.creds", OF_SERVICE)
+    renewing = LaunchIdentities(
+        directory=tmp_path / "c", issuer=ISSUER, node_id="n", clock=clock, lifetime_s=9, programs=[lost, kept]
+    )
+    with pytest.raises(OSError, match="nowhere"):
+        renewing.renew([])
+    assert kept.path.exists()
 
 
 def test_destroying_removes_the_launchs_file_and_no_other(tmp_path: Path) -> None:

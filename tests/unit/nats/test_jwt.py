@@ -8,7 +8,7 @@ import nkeys
 import pytest
 
 from agent_manager.adapters.nats.jwt import account_jwt, operator_jwt, user_jwt
-from agent_manager.adapters.nats.nkey import KeyKind, Nkey
+from agent_manager.nats_access.nkey import KeyKind, Nkey
 from agent_manager.protocol.permissions import REPLIES_MAX, REPLIES_TTL_S, Permissions
 
 ISSUED_AT = 1_700_000_000.9

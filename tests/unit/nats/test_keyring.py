@@ -7,8 +7,8 @@ import pytest
 
 from agent_manager.adapters.nats import keyring
 from agent_manager.adapters.nats.keyring import Keyring, KeyringError, load_keyring, load_or_create_keyring
-from agent_manager.adapters.nats.nkey import KeyKind, Nkey
 from agent_manager.adapters.nats.private_files import write_private
+from agent_manager.nats_access.nkey import KeyKind, Nkey
 
 FILES = ("operator.nk", "system-account.nk", "account.nk", "account-signing.nk")
 

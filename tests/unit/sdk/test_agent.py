@@ -99,4 +99,4 @@ def test_importing_loads_nothing_heavy_and_making_an_agent_starts_nothing() -> N
         [sys.executable, "-c", program], env={"PATH": os.defpath}, check=True, capture_output=True, text=True
     ).stdout.split()
     assert {"nats", "pydantic"} <= set(loaded)
-    assert not {"sqlalchemy", "fastapi", "structlog", "pydantic_settings", "yaml", "psutil", "nkeys"} & set(loaded)
+    assert not {"sqlalchemy", "fastapi", "structlog", "pydantic_settings", "yaml", "psutil"} & set(loaded)

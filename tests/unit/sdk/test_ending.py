@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 
-from agent_manager.sdk.connection import retry_delay_s
 from agent_manager.sdk.ending import Ending, ExitCode, ended_by_signals
 
 
@@ -70,9 +69,3 @@ async def test_a_signal_that_meets_another_thread_ends_too() -> None:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.join()
-
-
-def test_delays_between_attempts_grow_up_to_a_bound_and_are_spread() -> None:
-    assert all(0.05 <= retry_delay_s(0) <= 0.1 for _ in range(100))
-    assert all(2.5 <= retry_delay_s(failures) <= 5.0 for failures in (6, 10, 10_000))
-    assert len({retry_delay_s(3) for _ in range(100)}) > 50

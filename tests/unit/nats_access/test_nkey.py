@@ -3,7 +3,7 @@ from __future__ import annotations
 import nkeys
 import pytest
 
-from agent_manager.adapters.nats.nkey import KeyKind, Nkey
+from agent_manager.nats_access.nkey import KeyKind, Nkey
 
 
 @pytest.mark.parametrize(("kind", "letter"), [(KeyKind.OPERATOR, "O"), (KeyKind.ACCOUNT, "A"), (KeyKind.USER, "U")])

@@ -1,0 +1,118 @@
+"""A connection that is kept: over outages, to other servers, over renewals."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import nats
+import pytest
+
+from agent_manager.nats_access.access import Access
+from agent_manager.nats_access.identity import UserIdentity
+from agent_manager.nats_access.trouble import TroubleCode
+from tests.harness.external_nats import ExternalNats, external_nats, nats_cluster
+from tests.harness.waiting import eventually
+from tests.integration.nats_access.kept import Kept, kept
+
+
+async def hears(link: Kept) -> None:
+    """Wait until what is published arrives."""
+    before = len(link.heard)
+
+    async def said_and_heard() -> bool:
+        client = link.link.client
+        if client is not None:
+            await client.publish("heard.x", b"!")
+        return len(link.heard) > before
+
+    await eventually(said_and_heard)
+
+
+async def moved(link: Kept, from_server: ExternalNats) -> None:
+    """Wait until it is connected to another server."""
+    await eventually(lambda: link.server and not from_server.url.endswith(link.server))
+
+
+@pytest.mark.parametrize("reconnects", [True, False])
+async def test_an_outage_is_survived_and_said_once(tmp_path: Path, reconnects: bool) -> None:
+    async with (
+        external_nats(tmp_path, {}) as server,
+        kept(Access(servers=(server.url,)), reconnects=reconnects) as link,
+    ):
+        await eventually(lambda: link.told == ["up"])
+        await server.kill()
+        await eventually(lambda: len(link.troubles) >= 5)
+        await server.start()
+        await eventually(lambda: link.told == ["up", "down", "up"])
+        await hears(link)
+        assert link.events.count("bus_unreachable") == 1
+        assert link.events.count("bus_disconnected") == 1
+
+
+@pytest.mark.parametrize("reconnects", [True, False])
+async def test_of_three_servers_two_may_die_one_after_the_other(tmp_path: Path, reconnects: bool) -> None:
+    async with nats_cluster(tmp_path, 3, {}) as servers:
+        access = Access(servers=tuple(server.url for server in servers))
+        async with kept(access, reconnects=reconnects) as link:
+            await eventually(lambda: link.told == ["up"])
+            for _ in range(2):
+                [present] = [server for server in servers if server.url.endswith(link.server)]
+                await present.kill()
+                await moved(link, present)
+                await hears(link)
+
+
+async def test_a_server_of_which_only_the_cluster_told_is_found(tmp_path: Path) -> None:
+    async with nats_cluster(tmp_path, 2, {}) as (first, second), kept(Access(servers=(first.url,))) as link:
+        await eventually(lambda: link.told == ["up"])
+        await first.kill()
+        await eventually(lambda: link.server and second.url.endswith(link.server))
+        await hears(link)
+
+
+async def test_a_server_that_is_going_down_is_left_before_it_is_gone(tmp_path: Path) -> None:
+    async with (
+        nats_cluster(tmp_path, 2, {}) as servers,
+        kept(Access(servers=tuple(server.url for server in servers))) as link,
+    ):
+        await eventually(lambda: link.told == ["up"])
+        [present] = [server for server in servers if server.url.endswith(link.server)]
+        present.lame_duck()
+        await moved(link, present)
+        assert link.told == ["up"]
+        assert "bus_lame_duck" in link.events
+        assert "bus_replaced" in link.events
+        await hears(link)
+
+
+async def test_messages_that_come_faster_than_they_are_taken_are_counted_and_said(tmp_path: Path) -> None:
+    async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
+        await eventually(lambda: link.told == ["up"])
+        link.hold = asyncio.Event()
+        speaker = await nats.connect(server.url)
+        block = b"x" * 1_000_000
+
+        async def dropped() -> bool:
+            for _ in range(10):
+                await speaker.publish("heard.x", block)
+            await speaker.flush()
+            return link.link.dropped >= 3
+
+        # nats-py keeps 128 MiB for a subscription.
+        await eventually(dropped, 60.0)
+        assert 1 <= link.events.count("bus_slow_consumer") < link.link.dropped
+        assert TroubleCode.SLOW_CONSUMER in {each.code for each in link.troubles}
+        link.hold.set()
+        await speaker.close()
+
+
+async def test_what_may_not_be_subscribed_to_is_named_and_ends_nothing(tmp_path: Path) -> None:
+    rules = {"publish": ">", "subscribe": {"deny": ["heard.>"]}}
+    user = {"user": "u", "password": "p", "permissions": rules}
+    async with external_nats(tmp_path, {"authorization": {"users": [user]}}) as server:
+        access = Access(servers=(server.url,), identity=UserIdentity("u", "p"))
+        async with kept(access) as link:
+            await eventually(lambda: "bus_permission_missing" in link.events)
+            assert "may not subscribe to heard.>" in link.troubles[0].text
+            assert link.link.client is not None
