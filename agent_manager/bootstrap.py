@@ -21,7 +21,10 @@ from agent_manager.adapters.nats.bus_check import BusCheck
 from agent_manager.adapters.nats.connection import BusConnection
 from agent_manager.adapters.nats.event_stream import JetStreamEvents, StreamLimits
 from agent_manager.adapters.nats.feed import Feed
-from agent_manager.adapters.packages.folder_source import FolderPackageSource
+from agent_manager.adapters.packages.environments import VirtualEnvironments
+from agent_manager.adapters.packages.folder_source import PACKAGES_DEVICE, FolderPackageSource
+from agent_manager.adapters.packages.installer import installer_of
+from agent_manager.adapters.packages.settling import Patience
 from agent_manager.adapters.processes import PsutilProcessInspector
 from agent_manager.adapters.prometheus.instruments import Instruments
 from agent_manager.adapters.prometheus.listener import MetricsListener
@@ -40,6 +43,7 @@ from agent_manager.services.event_publisher import EventPublisher
 from agent_manager.services.eyesight import Eyesight
 from agent_manager.services.journal import Journal
 from agent_manager.services.log_following import LogFollowing
+from agent_manager.services.preparation import Preparation
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
@@ -141,7 +145,17 @@ def build(
     )
     counters = Counters(supervisor)
     journal.on_released(counters.forget)
-    commands = Commands(store=store, announcer=feed, reconciler=reconciler, supervisor=supervisor, clock=clock)
+    source = _source(settings)
+    preparation = Preparation(environments=_environments(settings, environment), source=source, tasks=tasks)
+    commands = Commands(
+        store=store,
+        announcer=feed,
+        reconciler=reconciler,
+        supervisor=supervisor,
+        clock=clock,
+        node_id=node_id,
+        preparation=preparation,
+    )
     following = LogFollowing(logs=output, channel=LiveLogs(late.client), clock=clock)
     queries = Queries(
         store=store,
@@ -185,7 +199,8 @@ def build(
         connect_timeout_s=settings.nats.connect_timeout_s,
     )
     discovery = Discovery(
-        source=FolderPackageSource(settings.packages_dir, interval_s=settings.service.discovery_interval_s),
+        source=source,
+        preparation=preparation,
         store=store,
         announcer=feed,
         reconciler=reconciler,
@@ -273,6 +288,26 @@ def _bus(settings: ManagerSettings, node_id: str, environment: Mapping[str, str]
         )
         log.warning("agents_share_credentials", extra={"detail": text})
     return bus
+
+
+def _source(settings: ManagerSettings) -> FolderPackageSource:
+    return FolderPackageSource(
+        settings.packages_dir,
+        interval_s=settings.service.discovery_interval_s,
+        patience=Patience(quiet_s=settings.packages.settle_s, longest_s=settings.packages.settle_max_s),
+        device_file=settings.data_dir / "run" / PACKAGES_DEVICE,
+    )
+
+
+def _environments(settings: ManagerSettings, environment: Mapping[str, str]) -> VirtualEnvironments:
+    return VirtualEnvironments(
+        root=settings.data_dir / "environments",
+        logs=settings.data_dir / "logs" / "environments",
+        installer=installer_of(environment),
+        inherited=environment,
+        timeout_s=settings.packages.environment_timeout_s,
+        jobs=settings.packages.environment_jobs,
+    )
 
 
 def _this_node(node: NodeIds, clock: SystemClock) -> NodeIdentity:

@@ -31,7 +31,7 @@ def described(operation: Operation) -> dict[str, Any]:
     if operation.agent:
         problems[HTTPStatus.NOT_FOUND] = "No such agent"
     if operation.kind is Kind.COMMAND:
-        problems[HTTPStatus.CONFLICT] = "The agent's present state does not allow it"
+        problems[HTTPStatus.CONFLICT] = "The present state does not allow it"
     return {
         "response_model": operation.result,
         "summary": operation.summary,

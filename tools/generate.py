@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent_manager.adapters.packages.reference import renewed
 from agent_manager.adapters.prometheus.definitions import METRICS as MANAGER_METRICS
 from agent_manager.configuration.presentation import annotated_file, reference
 from agent_manager.settings.manager import MANAGER
@@ -56,6 +57,7 @@ def pages() -> Mapping[str, str]:
         "docs/reference/metrics.md": _METRICS.format(
             manager=metrics_reference(MANAGER_METRICS), api=metrics_reference(API_METRICS)
         ),
+        "docs/manifest.md": renewed((ROOT / "docs/manifest.md").read_text(encoding="utf-8")),
         "docs/reference/settings.md": _SETTINGS.format(manager=reference(MANAGER), api=reference(API)).rstrip() + "\n",
     }
 

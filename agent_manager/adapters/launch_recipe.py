@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class LaunchRecipe:
             if not key.startswith(_OWN_PREFIXES) and key not in self.withheld
         }
         # Output is read through a pipe, where Python would keep it back until a block is full.
-        chosen = {**inherited, "PYTHONUNBUFFERED": "1", **spec.env}
+        chosen = {**inherited, "PYTHONUNBUFFERED": "1", **_activated(spec.environment, inherited), **spec.env}
         # The one name of an identity that a launch may lack: nobody else may set it then.
         chosen.pop(names.AGENT_HEARTBEAT_INTERVAL_S, None)
         # Somebody else's context or user beside the launch's own would be two identities.
@@ -73,7 +74,8 @@ class LaunchRecipe:
     def _argv(self, spec: AgentSpec) -> tuple[str, ...]:
         if spec.entrypoint is None:
             return spec.command
-        return (self.python, str(Path(spec.directory) / spec.entrypoint))
+        python = self.python if spec.environment is None else str(_programs(spec.environment) / "python")
+        return (python, str(Path(spec.directory) / spec.entrypoint))
 
     def _identity(self, instance: Instance, launch: Launch, credentials: str) -> dict[str, str]:
         spec = launch.spec
@@ -94,3 +96,15 @@ class LaunchRecipe:
         if spec.heartbeat is not None:
             identity[names.AGENT_HEARTBEAT_INTERVAL_S] = f"{spec.heartbeat.interval_s:g}"
         return identity
+
+
+def _activated(environment: str | None, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What lets programs of a virtual environment be found before others."""
+    if environment is None:
+        return {}
+    path = os.pathsep.join((str(_programs(environment)), inherited.get("PATH", os.defpath)))
+    return {"VIRTUAL_ENV": environment, "PATH": path}
+
+
+def _programs(environment: str) -> Path:
+    return Path(environment) / "bin"

@@ -28,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+package_app = typer.Typer(help="Steer one package.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(package_app, name="package")
+
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of an agent.")]
 AgentIds = Annotated[list[str], typer.Argument(metavar="AGENT", help="Ids of agents.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
@@ -165,6 +168,16 @@ def follow(
 def packages(context: typer.Context, as_json: AsJson = False) -> None:
     """List all packages, and what is wrong with invalid ones."""
     _run(context, lambda api: inventory.list_packages(api, as_json=as_json))
+
+
+@package_app.command("retry")
+def retry_package(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a package's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make the environment of a package again that could not be made."""
+    _run(context, lambda api: inventory.retry_package(api, name, as_json=as_json))
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pathlib import Path
 from agent_manager.adapters import installation
 from agent_manager.adapters.nats import embedded
 from agent_manager.adapters.nats.private_files import make_private_directory, write_private
+from agent_manager.adapters.packages.folder_source import PACKAGES_DEVICE
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
 from agent_manager.cli.service_table import NodePlan, service_table
@@ -159,6 +160,7 @@ def _prepared(options: NodeOptions) -> NodePlan:
         settings = _with_metrics_port(settings, taken)
     _migrate(settings.database_url)
     (data_dir / "up.json").unlink(missing_ok=True)
+    (data_dir / "run" / PACKAGES_DEVICE).unlink(missing_ok=True)
     return NodePlan(settings=settings, given=options.given, node=node, nats=nats, api=api)
 
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from agent_manager.domain import lifecycle
-from agent_manager.domain.errors import ConflictError
+from agent_manager.domain.errors import AgentManagerError, ConflictError
+from agent_manager.domain.identifiers import agent_id_of_folder
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.domain.specification import AgentSpec
 
@@ -17,6 +18,10 @@ class PackageStatus(StrEnum):
     """What discovery last found in a package's folder."""
 
     AVAILABLE = "available"
+    PREPARING = "preparing"
+    """Its virtual environment is being made; what runs goes on until that is done."""
+    FAILED = "failed"
+    """Its virtual environment could not be made; what runs goes on."""
     INVALID = "invalid"
     UNAVAILABLE = "unavailable"
     """The folder is gone; the record is kept."""
@@ -41,7 +46,11 @@ class ManifestFault:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """A folder with a manifest, on one node. `spec` is of the last valid manifest, `faults` of the present one."""
+    """A folder with a manifest, on one node.
+
+    `spec` is of the last version that could be used; `digest` (None where it cannot be told) and `faults` are of the
+    present one.
+    """
 
     name: str
     node_id: str
@@ -50,7 +59,25 @@ class Package:
     status: PackageStatus
     updated_at: float
     spec: AgentSpec | None = None
+    digest: str | None = None
     faults: tuple[ManifestFault, ...] = ()
+
+
+NO_AGENT = "package"
+"""Stands for the agent id where a folder's name gives none; a reserved id, so that it is no agent's."""
+
+
+def subject_of(package: Package) -> str:
+    """Under which agent id the feed speaks of a package that may never have become an agent."""
+    return package.agent_id or folder_agent_id(package.name) or NO_AGENT
+
+
+def folder_agent_id(folder_name: str) -> str | None:
+    """The agent id a folder's name gives, None where it gives none."""
+    try:
+        return agent_id_of_folder(folder_name)
+    except AgentManagerError:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,6 +23,13 @@ class ReadinessMode(StrEnum):
     IMMEDIATE = "immediate"
 
 
+class OnChange(StrEnum):
+    """What happens to running instances when their package's folder has changed."""
+
+    RESTART = "restart"
+    KEEP = "keep"
+
+
 class OnInactive(StrEnum):
     """What happens to an instance that lives but is silent."""
 
@@ -92,26 +99,45 @@ class Capability:
 class AgentSpec:
     """Everything needed to start an instance of an agent.
 
-    Exactly one of `entrypoint` (a Python file relative to `directory`, run with the manager's interpreter) and
-    `command` (argv) is set. `heartbeat` is None for an executable that sends none. Paths are absolute but `entrypoint`.
+    Exactly one of `entrypoint` (a Python file relative to `directory`) and `command` (argv) is set. `environment` is
+    the virtual environment they run in, None for the manager's own. `digest` is the version of the folder's files that
+    count (64 hexadecimal digits), empty where it is not known. `heartbeat` is None for an executable that sends none.
+    Paths are absolute but `entrypoint`.
     """
 
     name: str
     version: str
     directory: str
     working_directory: str
+    digest: str = ""
     type: str = "agent"
     description: str = ""
     model: str | None = None
     entrypoint: str | None = None
     command: tuple[str, ...] = ()
+    environment: str | None = None
     capabilities: tuple[Capability, ...] = ()
     autostart: bool = True
+    on_change: OnChange = OnChange.RESTART
     replicas: int = 1
     config: Mapping[str, Any] = field(default_factory=dict)
+    config_schema: Mapping[str, Any] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     restart: RestartPolicy = RestartPolicy()
     readiness: Readiness = Readiness()
     heartbeat: HeartbeatPolicy | None = HeartbeatPolicy()
     stop: StopPolicy = StopPolicy()
     logs: LogPolicy = LogPolicy()
+
+    def is_other_version(self, other: AgentSpec) -> bool:
+        """Whether the two are of different files; what is not known to differ does not."""
+        return bool(self.digest and other.digest) and self.digest != other.digest
+
+
+DIGEST_SHOWN = 12
+"""Digits of a digest in messages: enough to tell versions apart."""
+
+
+def short_digest(digest: str | None) -> str:
+    """A digest as people read it."""
+    return digest[:DIGEST_SHOWN] if digest else "an unknown version"

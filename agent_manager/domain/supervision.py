@@ -94,8 +94,13 @@ def _aim(instance: Instance, context: Context, *, wanted_before: bool) -> Step:
         # What was asked for is remembered until this launch is gone.
         return Step(instance=instance)
     if launch.restart_serial < target.restart_serial:
-        return stop_ladder.descend(_acted(instance), launch, ExitReason.REQUESTED, "restart requested", context)
+        return stop_ladder.descend(_acted(instance), launch, ExitReason.REQUESTED, _why_anew(instance, launch), context)
     return Step(instance=_acted(instance))
+
+
+def _why_anew(instance: Instance, launch: Launch) -> str:
+    changed = launch.spec.is_other_version(instance.target.spec)
+    return "its package has changed" if changed else "restart requested"
 
 
 def _asked(instance: Instance) -> bool:
@@ -304,7 +309,7 @@ def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
     if not target.run:
         return Step(instance=instance.reported(InstanceStatus.STOPPED, exit_.message, context.now))
     if exit_.reason is ExitReason.REQUESTED or _asked(instance):
-        return _spawn_anew(instance, context, "restart requested")
+        return _spawn_anew(instance, context, _why_anew(instance, launch))
     healthy_s = context.now.mono - launch.ready_at if launch.ready_at is not None else 0.0
     decision = restarts.decide(
         target.spec.restart, instance.history, exit_, healthy_s=healthy_s, now=context.now.mono, jitter=context.jitter

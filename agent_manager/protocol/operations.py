@@ -46,6 +46,13 @@ class PageParams(Message):
     page_token: str | None = Field(default=None, max_length=512)
 
 
+class PackageParams(Message):
+    """Parameters of what addresses a package."""
+
+    name: str = Field(min_length=1, max_length=255)
+    """The folder's name."""
+
+
 class LogsParams(Message):
     """Parameters of logs."""
 
@@ -177,6 +184,15 @@ PACKAGES_LIST = Operation(
     result=resources.PackageList,
     summary="All packages, with what is wrong with those that are invalid",
 )
+PACKAGES_RETRY = Operation(
+    resource="packages",
+    verb="retry",
+    kind=Kind.COMMAND,
+    agent=False,
+    params=PackageParams,
+    result=resources.PackageView,
+    summary="Make the environment of a package again that could not be made",
+)
 NODES_LIST = Operation(
     resource="nodes",
     verb="list",
@@ -198,6 +214,7 @@ OPERATIONS: tuple[Operation, ...] = (
     AGENTS_STOP,
     AGENTS_RESTART,
     PACKAGES_LIST,
+    PACKAGES_RETRY,
     NODES_LIST,
 )
 

@@ -32,10 +32,12 @@ class ExitView(Message):
 
 
 class InstanceView(Message):
-    """One instance as observed."""
+    """One instance as observed. `version` and `digest` are those of the package its process was started from."""
 
     id: str
     node: str
+    version: str | None = None
+    digest: str | None = None
     pid: int | None
     status: str
     reason: str
@@ -57,11 +59,17 @@ class CapabilityView(Message):
 
 
 class AgentView(Message):
-    """A registered agent: what is wanted (`lifecycle`), observed (`instances`), and what follows (`availability`)."""
+    """A registered agent: what is wanted (`lifecycle`), observed (`instances`), and what follows (`availability`).
+
+    `version` and `digest` are of the package that new processes are started from; `up_to_date` says whether no process
+    runs another one.
+    """
 
     id: str
     name: str
     version: str
+    digest: str | None = None
+    up_to_date: bool = True
     type: str
     description: str
     model: str | None
@@ -169,7 +177,10 @@ class FaultView(Message):
 
 
 class PackageView(Message):
-    """A package folder as last found."""
+    """A package folder as last found.
+
+    `version` is of the last manifest that could be used, `digest` of the present files.
+    """
 
     name: str
     node: str
@@ -177,6 +188,7 @@ class PackageView(Message):
     status: str
     agent_id: str | None
     version: str | None
+    digest: str | None = None
     faults: list[FaultView]
     updated_at: datetime
 

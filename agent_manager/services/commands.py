@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent_manager.domain.agents import Agent
-from agent_manager.domain.errors import NotFoundError
+from agent_manager.domain.agents import Agent, Package, PackageStatus, subject_of
+from agent_manager.domain.errors import ConflictError, NotFoundError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import check_agent_id, instance_id
 from agent_manager.ports.bus import Announcer
 from agent_manager.ports.clock import Clock
 from agent_manager.ports.store import Store, Transaction
+from agent_manager.services.preparation import Preparation
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.supervisor import Supervisor
 
@@ -28,6 +29,8 @@ class Commands:
     reconciler: Reconciler
     supervisor: Supervisor
     clock: Clock
+    node_id: str
+    preparation: Preparation
 
     async def start(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
         """Let it run. Returns whether it is done. Raises NotFoundError, ConflictError, UnavailableError."""
@@ -40,6 +43,35 @@ class Commands:
     async def restart(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
         """Give every instance a new process. Returns whether it is done. Raises as `start`."""
         return await self._change(agent_id, "restart_requested", Agent.restarted, actor, wait_s)
+
+    async def retry_package(self, name: str, *, actor: str | None) -> Package:
+        """Make again what a package failed for want of. Raises NotFoundError, ConflictError, UnavailableError.
+
+        Returns the package as it was. A manager that dies after the answer changes nothing: the next one tries anyway.
+        """
+        now = self.clock.now().wall
+
+        def unit(transaction: Transaction) -> tuple[Package, Event]:
+            package = _existing_package(transaction, name, self.node_id)
+            if package.status is not PackageStatus.FAILED:
+                raise ConflictError(
+                    f"package {name} is {package.status}: only one whose environment could not be made (failed) is "
+                    "tried again; other faults are mended in the folder",
+                    detail={"package": name, "status": package.status.value},
+                )
+            event = Event(
+                type="package_retry_requested",
+                agent_id=subject_of(package),
+                at=now,
+                actor=actor,
+                message=f"the environment of package {name} is to be made again",
+            )
+            return package, transaction.append_event(event)
+
+        package, event = await self.store.write(unit)
+        self.announcer.event(event)
+        self.preparation.retry(name)
+        return package
 
     async def _change(
         self, agent_id: str, event_type: str, change: Callable[[Agent, float], Agent], actor: str | None, wait_s: float
@@ -81,6 +113,14 @@ class Commands:
             if not told or not instance.settled:
                 return False
         return True
+
+
+def _existing_package(transaction: Transaction, name: str, node_id: str) -> Package:
+    found = (package for package in transaction.packages() if (package.name, package.node_id) == (name, node_id))
+    package = next(found, None)
+    if package is None:
+        raise NotFoundError(f"package {name} not found", detail={"package": name})
+    return package
 
 
 def existing(transaction: Transaction, agent_id: str) -> Agent:

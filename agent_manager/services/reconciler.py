@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from agent_manager.domain.agents import Agent
 from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.instances import Instance
 from agent_manager.domain.planning import Aim, plan
 from agent_manager.ports.store import Store
 from agent_manager.services.supervisor import Supervisor
@@ -44,6 +45,16 @@ class Reconciler:
     def agents(self) -> Mapping[str, Agent]:
         """The agents of this node as last read."""
         return self._agents or {}
+
+    @property
+    def knows(self) -> bool:
+        """Whether desired state has been read at all: until then nothing is known to be unused."""
+        return self._agents is not None
+
+    @property
+    def instances(self) -> Mapping[str, Instance]:
+        """Every instance of this node by its id."""
+        return self._supervisor.instances
 
     def nudge(self, agent_id: str | None = None) -> None:
         """Desired state has changed: read it again, soon.

@@ -8,24 +8,33 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus
-from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.agents import (
+    NO_AGENT,
+    Agent,
+    ManifestFault,
+    Package,
+    PackageStatus,
+    folder_agent_id,
+    subject_of,
+)
+from agent_manager.domain.errors import AgentManagerError, UnavailableError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import agent_id_of_folder
 from agent_manager.domain.lifecycle import Lifecycle
-from agent_manager.domain.specification import AgentSpec
+from agent_manager.domain.specification import AgentSpec, OnChange, short_digest
 from agent_manager.ports.bus import Announcer
 from agent_manager.ports.clock import Clock
-from agent_manager.ports.packages import FoundPackage, PackageSource
+from agent_manager.ports.packages import FoundPackage, PackageSource, Stage
 from agent_manager.ports.store import Store, Transaction
+from agent_manager.services.preparation import Preparation
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.trouble import Trouble
 
 RETRY_S = 1.0
 """Pause after a look that failed."""
 
-NO_AGENT = "package"
-"""Stands for the agent id where a folder's name gives none; a reserved id, so that it is no agent's."""
+FILES_NAMED = 5
+"""Changed files that an event names."""
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +44,15 @@ class Discovery:
     """Keeps packages and agents in step with the package folders. A bad package disturbs nothing but itself."""
 
     source: PackageSource
+    preparation: Preparation
     store: Store
     announcer: Announcer
     reconciler: Reconciler
     clock: Clock
     node_id: str
+    _folders: Trouble = field(
+        default_factory=lambda: Trouble(log, begins="packages_unavailable", ends="packages_available"), init=False
+    )
     _delay: Trouble = field(
         default_factory=lambda: Trouble(log, begins="registration_delayed", ends="registration_resumed"), init=False
     )
@@ -56,21 +69,55 @@ class Discovery:
             looked = await self.look()
 
     async def look(self) -> bool:
-        """Scan once and register what is there; False, and nothing changed, while folders or store are away."""
+        """Scan once and register what is there; False, and nothing changed, while folders or store are away.
+
+        While the folders are away, agents are kept as they are: that is told as an event, once, and when it is over.
+        """
         now = self.clock.now().wall
         try:
-            found = await self.source.scan()
-            events = await self.store.write(lambda transaction: register(transaction, found, self.node_id, now))
+            folders = await self.source.scan()
+        except UnavailableError as error:
+            await self._folders_away(error.message, now)
+            return False
+        found = [self.preparation.prepared(folder) for folder in folders]
+        try:
+            back = self._folders.cause is not None
+            events = await self.store.write(
+                lambda transaction: [*_back(transaction, back, now), *register(transaction, found, self.node_id, now)]
+            )
         except AgentManagerError as error:
             self._delay.met(error.message)
             return False
+        self._folders.over()
         self._delay.over()
+        self._tell(events)
+        await self._tidy(found)
+        return True
+
+    async def _folders_away(self, why: str, now: float) -> None:
+        if self._folders.cause == why:
+            return
+        message = f"{why}; agents are kept as they are until then"
+        event = Event(type="packages_unavailable", agent_id=NO_AGENT, at=now, message=message)
+        try:
+            told = await self.store.write(lambda transaction: transaction.append_event(event))
+        except AgentManagerError as error:
+            self._delay.met(error.message)
+            return
+        self._folders.met(why)
+        self.announcer.event(told)
+
+    def _tell(self, events: Sequence[Event]) -> None:
         for event in events:
             log.info(event.type, extra={"agent_id": event.agent_id, "message_text": event.message, **event.data})
             self.announcer.event(event)
         if events:
             self.reconciler.nudge()
-        return True
+
+    async def _tidy(self, found: Sequence[FoundPackage]) -> None:
+        if self.reconciler.knows:
+            instances = self.reconciler.instances
+            await self.preparation.keep_only(self.reconciler.agents.values(), instances.values(), found)
 
 
 def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: str, now: float) -> list[Event]:
@@ -78,19 +125,28 @@ def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: s
     known = {package.name: package for package in transaction.packages() if package.node_id == node_id}
     events: list[Event] = []
     for folder in _uncontested(transaction, found):
-        events.extend(_register_folder(transaction, folder, known.pop(folder.name, None), node_id, now))
+        package = known.pop(folder.name, None)
+        if folder.stage is not Stage.SETTLING:
+            events.extend(_register_folder(transaction, folder, package, node_id, now))
     for package in known.values():
         events.extend(_folder_gone(transaction, package, now))
     return [transaction.append_event(event) for event in events]
+
+
+def _back(transaction: Transaction, back: bool, now: float) -> list[Event]:
+    if not back:
+        return []
+    event = Event(type="packages_available", agent_id=NO_AGENT, at=now, message="the package folder is there again")
+    return [transaction.append_event(event)]
 
 
 def _uncontested(transaction: Transaction, found: Sequence[FoundPackage]) -> list[FoundPackage]:
     """`found`, where a folder whose agent id belongs to another one has a fault that says so."""
     claims: defaultdict[str | None, list[FoundPackage]] = defaultdict(list)
     for folder in found:
-        claims[_agent_id_of(folder.name)].append(folder)
+        claims[folder_agent_id(folder.name)].append(folder)
     owners = {agent_id: _owner(transaction, agent_id, claimants) for agent_id, claimants in claims.items()}
-    return [_settled(folder, owners[_agent_id_of(folder.name)]) for folder in found]
+    return [_settled(folder, owners[folder_agent_id(folder.name)]) for folder in found]
 
 
 def _owner(transaction: Transaction, agent_id: str | None, claimants: Sequence[FoundPackage]) -> str | None:
@@ -128,25 +184,37 @@ def _register_folder(
         node_id=node_id,
         path=folder.path,
         agent_id=agent_id_of_folder(folder.name) if spec is not None else (known.agent_id if known else None),
-        status=PackageStatus.AVAILABLE if spec is not None else PackageStatus.INVALID,
+        status=_status(folder),
         updated_at=now,
         spec=spec if spec is not None else (known.spec if known else None),
+        digest=folder.digest,
         faults=folder.faults,
     )
     if known is not None and replace(package, updated_at=known.updated_at) == known:
         return []
     transaction.save_package(package)
     if spec is None or package.agent_id is None:
-        return [_invalid(package, now)]
-    events = _register_agent(transaction, package, package.agent_id, spec, now)
-    if not events and known is not None and known.faults:
+        return [_not_usable(package, now)]
+    events = _register_agent(transaction, package, package.agent_id, spec, folder.changed, now)
+    had_faults, has_faults = bool(known and known.faults), bool(package.faults)
+    if has_faults and (known is None or known.faults != package.faults):
+        return [*events, _told(package, "package_unsettled", now)]
+    if not events and had_faults and not has_faults:
         message = f"package {package.name} is valid again"
         events = [Event(type="package_mended", agent_id=package.agent_id, at=now, message=message)]
     return events
 
 
+def _status(folder: FoundPackage) -> PackageStatus:
+    if folder.stage is Stage.PREPARING:
+        return PackageStatus.PREPARING
+    if folder.stage is Stage.FAILED:
+        return PackageStatus.FAILED
+    return PackageStatus.AVAILABLE if folder.spec is not None else PackageStatus.INVALID
+
+
 def _register_agent(
-    transaction: Transaction, package: Package, agent_id: str, spec: AgentSpec, now: float
+    transaction: Transaction, package: Package, agent_id: str, spec: AgentSpec, files: Sequence[str], now: float
 ) -> list[Event]:
     present = transaction.agent(agent_id)
     if present is None:
@@ -157,8 +225,24 @@ def _register_agent(
     if replace(agent, updated_at=present.updated_at) == present:
         return []
     transaction.save_agent(agent)
-    what = "has changed; instances keep what they run" if present.available else "is back"
-    return [_event("updated", agent_id, now, f"package {package.name} {what}", agent)]
+    return [_updated(present, agent, files, now)]
+
+
+def _updated(before: Agent, after: Agent, files: Sequence[str], now: float) -> Event:
+    event = _event("updated", after.id, now, f"package {after.package} is back", after)
+    if before.available and not before.spec.is_other_version(after.spec):
+        return replace(event, message=f"package {after.package} is registered anew; instances keep what they run")
+    if not before.spec.is_other_version(after.spec):
+        return event
+    named = ", ".join(files[:FILES_NAMED]) + (
+        f" and {len(files) - FILES_NAMED} more" if len(files) > FILES_NAMED else ""
+    )
+    steps = f"{short_digest(before.spec.digest)} → {short_digest(after.spec.digest)}"
+    restarted = after.restart_serial > before.restart_serial
+    then = "its instances are restarted" if restarted else "instances keep what they run until they are restarted"
+    message = f"package {after.package} has changed{f' ({named})' if named else ''}: {steps}; {then}"
+    data = {"from_digest": before.spec.digest, "to_digest": after.spec.digest, "files": list(files[:FILES_NAMED])}
+    return replace(event, message=message, data={**event.data, **data})
 
 
 def _new_agent(package: Package, agent_id: str, spec: AgentSpec, now: float) -> Agent:
@@ -177,8 +261,11 @@ def _new_agent(package: Package, agent_id: str, spec: AgentSpec, now: float) -> 
 
 
 def _renewed(agent: Agent, package: Package, spec: AgentSpec, now: float) -> Agent:
-    """The agent with its package's present manifest; what its user has set apart from the manifest stays."""
-    return replace(
+    """The agent with its package's present version; what its user has set apart from the manifest stays.
+
+    Where it is to run and the files have changed, its instances are restarted, unless the manifest says otherwise.
+    """
+    renewed = replace(
         agent,
         package=package.name,
         spec=spec,
@@ -187,6 +274,8 @@ def _renewed(agent: Agent, package: Package, spec: AgentSpec, now: float) -> Age
         config=spec.config if agent.config == agent.spec.config else agent.config,
         updated_at=now,
     )
+    moves = agent.lifecycle.runs and agent.spec.is_other_version(spec) and spec.on_change is OnChange.RESTART
+    return renewed.restarted(now) if moves else renewed
 
 
 def _folder_gone(transaction: Transaction, package: Package, now: float) -> list[Event]:
@@ -201,26 +290,27 @@ def _folder_gone(transaction: Transaction, package: Package, now: float) -> list
         transaction.save_package(gone)
         transaction.save_agent(replace(agent, available=False, updated_at=now))
     message = f"the folder {package.path} is gone"
-    return [Event(type="package_removed", agent_id=_subject_of(package), at=now, message=message)]
+    return [Event(type="package_removed", agent_id=subject_of(package), at=now, message=message)]
 
 
-def _invalid(package: Package, now: float) -> Event:
+def _not_usable(package: Package, now: float) -> Event:
+    if package.status is PackageStatus.PREPARING:
+        message = f"the environment of package {package.name} is being made; what runs goes on"
+        data = {"digest": package.digest}
+        return Event(type="package_preparing", agent_id=subject_of(package), at=now, message=message, data=data)
+    return _told(package, f"package_{package.status}", now)
+
+
+def _told(package: Package, type_: str, now: float) -> Event:
     faults = "; ".join(str(fault) for fault in package.faults)
-    return Event(type="package_invalid", agent_id=_subject_of(package), at=now, message=faults)
-
-
-def _subject_of(package: Package) -> str:
-    """Under which agent id the feed speaks of a package that may never have become an agent."""
-    return package.agent_id or _agent_id_of(package.name) or NO_AGENT
-
-
-def _agent_id_of(folder_name: str) -> str | None:
-    try:
-        return agent_id_of_folder(folder_name)
-    except AgentManagerError:
-        return None
+    return Event(type=type_, agent_id=subject_of(package), at=now, message=faults)
 
 
 def _event(type_: str, agent_id: str, now: float, message: str, agent: Agent) -> Event:
-    data = {"version": agent.spec.version, "model": agent.spec.model, "capabilities": len(agent.spec.capabilities)}
+    data = {
+        "version": agent.spec.version,
+        "digest": agent.spec.digest,
+        "model": agent.spec.model,
+        "capabilities": len(agent.spec.capabilities),
+    }
     return Event(type=type_, agent_id=agent_id, at=now, message=message, data=data)

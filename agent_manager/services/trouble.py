@@ -15,6 +15,11 @@ class Trouble:
         self._ends = ends
         self._cause: str | None = None
 
+    @property
+    def cause(self) -> str | None:
+        """What it was met with last; None while it is not there."""
+        return self._cause
+
     def met(self, cause: str, **facts: object) -> None:
         """It is there, or still there."""
         if cause != self._cause:

@@ -90,6 +90,19 @@ class MetricsSettings(Group):
     """Port to listen on; 0 takes any free one, which the log, the terminal of `up` and `up.json` name."""
 
 
+class PackageSettings(Group):
+    """When changed packages are taken, and what they run in."""
+
+    settle_s: Annotated[float, seconds(0, 60)] = 0.3
+    """How long nobody may have written to a package folder before its files are taken for a version."""
+    settle_max_s: Annotated[float, seconds(0.1, 3_600)] = 30.0
+    """After so long without rest a new package is taken as it is; of a known one it is told, and what runs goes on."""
+    environment_timeout_s: Annotated[float, seconds(1, _DAY_S)] = 600.0
+    """How long the virtual environment of a package may take to be made."""
+    environment_jobs: Annotated[int, whole(1, 64)] = 2
+    """How many environments are made at once."""
+
+
 class ManagerSettings(Group):
     """Everything that can be chosen of a node's manager."""
 
@@ -97,6 +110,8 @@ class ManagerSettings(Group):
     """Where keys, database, logs and state are kept."""
     packages_dir: FilePath = Path("agent_packages")
     """The folder with the agent packages."""
+    packages: PackageSettings = PackageSettings()
+    """When changed packages are taken, and what they run in."""
     service: ManagerServiceSettings = ManagerServiceSettings()
     """The program itself."""
     database: DatabaseSettings = DatabaseSettings()

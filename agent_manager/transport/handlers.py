@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 from agent_manager.domain.identifiers import instance_id
 from agent_manager.protocol import operations, resources
 from agent_manager.protocol.messages import Message
-from agent_manager.protocol.operations import ChangeParams, FollowParams, LogsParams, Operation, PageParams
+from agent_manager.protocol.operations import (
+    ChangeParams,
+    FollowParams,
+    LogsParams,
+    Operation,
+    PackageParams,
+    PageParams,
+)
 from agent_manager.services.commands import Commands
 from agent_manager.services.log_following import LogFollowing
 from agent_manager.services.queries import Queries
@@ -57,6 +64,7 @@ class Handlers:
             operations.AGENTS_STOP: self._stop,
             operations.AGENTS_RESTART: self._restart,
             operations.PACKAGES_LIST: self._packages,
+            operations.PACKAGES_RETRY: self._retry_package,
             operations.NODES_LIST: self._nodes,
         }
 
@@ -117,6 +125,10 @@ class Handlers:
         items = [views.of_package(package) for package in found]
         kept, token = _page(items, page.page_size, lambda package: package.name)
         return resources.PackageList(items=kept, next_page_token=token)
+
+    async def _retry_package(self, call: Call) -> Message:
+        params: PackageParams = call.params
+        return views.of_package(await self._commands.retry_package(params.name, actor=call.actor))
 
     async def _nodes(self, call: Call) -> Message:
         page: PageParams = call.params

@@ -44,6 +44,8 @@ def of_instance(
     return resources.InstanceView(
         id=instance.id,
         node=node_id,
+        version=launch.spec.version if launch is not None else None,
+        digest=(launch.spec.digest or None) if launch is not None else None,
         pid=launch.pid if launch is not None and not launch.ended else None,
         status=instance.present_status.value,
         reason=instance.reason,
@@ -81,6 +83,8 @@ def of_agent(snapshot: AgentSnapshot, *, last_lines_bytes: int = 0) -> resources
         id=agent.id,
         name=spec.name,
         version=spec.version,
+        digest=spec.digest or None,
+        up_to_date=not any(i.launch is not None and i.launch.spec.is_other_version(spec) for i in snapshot.instances),
         type=spec.type,
         description=spec.description,
         model=spec.model,
@@ -161,6 +165,7 @@ def of_package(package: Package) -> resources.PackageView:
         status=package.status.value,
         agent_id=package.agent_id,
         version=package.spec.version if package.spec is not None else None,
+        digest=package.digest,
         faults=[
             resources.FaultView(
                 file=fault.file,

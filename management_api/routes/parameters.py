@@ -24,6 +24,9 @@ def _settings(request: Request) -> Settings:
 Manager = Annotated[ManagerClient, Depends(_manager)]
 ApiSettings = Annotated[Settings, Depends(_settings)]
 AgentId = Annotated[str, Path(pattern=_TOKEN, description="Id of an agent", examples=["echo"])]
+PackageName = Annotated[
+    str, Path(min_length=1, max_length=255, description="Name of a package's folder", examples=["echo"])
+]
 AgentFilter = Annotated[str | None, Query(alias="agent_id", pattern=_TOKEN, description="Only this agent")]
 EventType = Annotated[
     str | None, Query(alias="type", pattern=_TOKEN, description="Only events of this type", examples=["exited"])

@@ -249,5 +249,6 @@ def plausible_results() -> Mapping[Operation, Message]:
         operations.AGENTS_STOP: done,
         operations.AGENTS_RESTART: done,
         operations.PACKAGES_LIST: packages(),
+        operations.PACKAGES_RETRY: packages().items[0],
         operations.NODES_LIST: NodeList(items=[node]),
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
+from agent_manager.domain.agents import ManifestFault
 from agent_manager.domain.clock import Now
 from agent_manager.domain.errors import AgentManagerError, UnavailableError
 from agent_manager.domain.events import Event
@@ -22,7 +23,7 @@ from agent_manager.ports.launcher import (
     Slot,
     SpawnFailedError,
 )
-from agent_manager.ports.packages import FoundPackage
+from agent_manager.ports.packages import EnvironmentNeed, FoundPackage, PreparationError
 from agent_manager.ports.processes import LogPiece, LogTail, Usage
 from agent_manager.ports.store import Store, Transaction
 from tests.harness.domain import process_exit
@@ -276,6 +277,33 @@ class FakeSource:
         while True:
             await self.changed.get()
             yield
+
+    def look_again(self) -> None:
+        self.changed.put_nowait(None)
+
+
+@dataclass
+class FakeEnvironments:
+    """Environments that are made when a test says so; `fault` is what making them comes to."""
+
+    made: dict[str, str] = field(default_factory=dict)
+    begun: list[str] = field(default_factory=list)
+    fault: ManifestFault | None = None
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+    kept: Collection[str] = ()
+
+    def ready(self, need: EnvironmentNeed) -> str | None:
+        return self.made.get(need.key)
+
+    async def make(self, need: EnvironmentNeed, package: str) -> None:
+        self.begun.append(f"{package} {need.key}")
+        await self.may_end.wait()
+        if self.fault is not None:
+            raise PreparationError(self.fault)
+        self.made[need.key] = f"/environments/{need.key}"
+
+    async def keep_only(self, used: Collection[str]) -> None:
+        self.kept = used
 
 
 class FakeInspector:

@@ -17,19 +17,16 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
-from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
-
 DEBOUNCE_MS = 150
 """Changes that come within this time of each other are one."""
 
-LOOK_S = 2.0
-"""How often it is checked that the watched folders are still the right ones. Each look costs a turn of two threads."""
+LOOK_S = 0.5
+"""How often it is checked that the watched folders are still the right ones, and whether a folder has settled. Each
+look costs a turn of two threads."""
 RETURN_S = 0.25
 """How often it is looked for a root that is not there, and pause after a watch that has ended by itself."""
 
-_STEP_MS = 100
-_IGNORED_NAMES = frozenset({"__pycache__", ".git"})
-_IGNORED_ENDS = (".pyc", ".pyo", ".swp", "~")
+_STEP_MS = 50
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +37,20 @@ Identity = tuple[int, int]
 class FolderWatch:
     """Watches `root` and whatever `directories` gives at the moment (absolute paths, `root` among them)."""
 
-    def __init__(self, root: Path, *, directories: Callable[[], frozenset[Path]], interval_s: float) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        directories: Callable[[], frozenset[Path]],
+        counts: Callable[[Path], bool],
+        look_at: Callable[[], float | None],
+        interval_s: float,
+    ) -> None:
+        """`counts` tells whether a change of a path matters; `look_at` when (monotonic) to yield anyway."""
         self._root = root
         self._directories = directories
+        self._counts = counts
+        self._look_at = look_at
         self._interval_s = interval_s
         self._complained = False
 
@@ -55,7 +63,8 @@ class FolderWatch:
         due = time.monotonic() + self._interval_s
         async with aclosing(self._looks()) as looks:
             async for changed in looks:
-                if changed or time.monotonic() >= due:
+                look_at = self._look_at()
+                if changed or time.monotonic() >= (due if look_at is None else min(due, look_at)):
                     due = time.monotonic() + self._interval_s
                     yield
 
@@ -83,7 +92,7 @@ class FolderWatch:
             async with aclosing(_batches(directories)) as batches:
                 async for batch in batches:
                     self._complained = False
-                    yield changed or any(_matters(change, path) for change, path in batch)
+                    yield changed or any(self._counts(Path(path)) for _, path in batch)
                     changed = False
                     if (
                         _identity(self._root) != identity
@@ -149,15 +158,3 @@ def _identity(folder: Path) -> Identity | None:
 def _lost(batch: set[FileChange], directories: frozenset[Path]) -> bool:
     """Whether a watched folder came or went: the kernel watches the folder, not the path."""
     return any(change is not Change.modified and Path(path) in directories for change, path in batch)
-
-
-def _matters(change: Change, path: str) -> bool:
-    """Whether a change can make a difference to a scan.
-
-    Agents write into their folders all the time, so writing to a file counts only for a manifest and for a program
-    (becoming executable is a modification).
-    """
-    name = os.path.basename(path)
-    if name in _IGNORED_NAMES or name.endswith(_IGNORED_ENDS):
-        return False
-    return change is not Change.modified or name == MANIFEST_NAME or os.access(path, os.X_OK)

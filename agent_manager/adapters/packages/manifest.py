@@ -1,4 +1,4 @@
-"""The keys of `agent.yaml`: their types, bounds and defaults. `docs/manifest.md` is written for its authors.
+"""The keys of `agent.yaml`: types, bounds, defaults and meanings. The tables of `docs/manifest.md` are made of them.
 
 Defaults are those of `domain.specification`. Bounds keep out what can only be a slip (a timeout of a year, a million
 restarts), not what is merely unusual.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from agent_manager.documents.fields import listing, matching, one_of, simple, unmet, within
+from agent_manager.adapters.packages.ignoring import IgnoreRules
+from agent_manager.documents.fields import accepted, listing, matching, one_of, simple, unmet, within
 from agent_manager.domain.specification import (
     AgentSpec,
     Capability,
     HeartbeatPolicy,
     LogPolicy,
+    OnChange,
     OnInactive,
     Readiness,
     ReadinessMode,
@@ -65,6 +67,11 @@ Flag = Annotated[bool, simple("true or false")]
 Number = Annotated[float, within(0, _DAY_S, _SECONDS)]
 PositiveNumber = Annotated[float, within(0.01, _DAY_S, _SECONDS)]
 Word = Annotated[str, simple("a string (put numbers, true and false in quotes)")]
+Pattern = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1_024),
+    accepted("a pattern as in a .gitignore, such as state.json or data/", lambda pattern: IgnoreRules((pattern,))),
+]
 VariableName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a name of letters, digits and underscores")]
 
 
@@ -75,15 +82,30 @@ class Section(BaseModel):
 
 
 class RestartSection(Section):
-    """`restart`: when an ended instance comes back."""
+    """When an ended instance comes back."""
 
-    policy: Annotated[RestartMode, one_of(list(RestartMode), RestartMode)] = _RESTART.policy
-    backoff_initial_s: PositiveNumber = _RESTART.backoff_initial_s
-    backoff_factor: Annotated[float, within(1, 100, "a factor")] = _RESTART.backoff_factor
-    backoff_max_s: PositiveNumber = _RESTART.backoff_max_s
-    max_restarts: Annotated[int, within(0, 1_000, "a whole number")] = _RESTART.max_restarts
-    window_s: Annotated[float, within(1, 7 * _DAY_S, _SECONDS)] = _RESTART.window_s
-    reset_after_s: Number = _RESTART.reset_after_s
+    policy: Annotated[RestartMode, one_of(list(RestartMode), RestartMode)] = Field(
+        _RESTART.policy, description="`on-failure`: not after exit code 0"
+    )
+    backoff_initial_s: PositiveNumber = Field(
+        _RESTART.backoff_initial_s,
+        description="wait before the second restart of a run of failures; the first is immediate",
+    )
+    backoff_factor: Annotated[float, within(1, 100, "a factor")] = Field(
+        _RESTART.backoff_factor, description="each further wait is so many times longer, spread by ±25 %"
+    )
+    backoff_max_s: PositiveNumber = Field(
+        _RESTART.backoff_max_s, description="the longest wait; not less than `backoff_initial_s`"
+    )
+    max_restarts: Annotated[int, within(0, 1_000, "a whole number")] = Field(
+        _RESTART.max_restarts, description="restarts within `window_s` after which it is given up and in `error`"
+    )
+    window_s: Annotated[float, within(1, 7 * _DAY_S, _SECONDS)] = Field(
+        _RESTART.window_s, description="see `max_restarts`"
+    )
+    reset_after_s: Number = Field(
+        _RESTART.reset_after_s, description="after so long in health a failure counts as the first again"
+    )
 
     @model_validator(mode="after")
     def _backoff_grows(self) -> RestartSection:
@@ -94,18 +116,34 @@ class RestartSection(Section):
 
 
 class ReadinessSection(Section):
-    """`readiness`: what makes a started instance ready."""
+    """When a started instance counts as running."""
 
-    mode: Annotated[ReadinessMode, one_of(list(ReadinessMode), ReadinessMode)] = _READINESS.mode
-    timeout_s: PositiveNumber = _READINESS.timeout_s
+    mode: Annotated[ReadinessMode, one_of(list(ReadinessMode), ReadinessMode)] = Field(
+        _READINESS.mode,
+        description="ready with the first heartbeat, or as soon as the process has started. With `heartbeat: none` "
+        "it is `immediate`, and `heartbeat` is a fault",
+    )
+    timeout_s: PositiveNumber = Field(_READINESS.timeout_s, description="not ready after so long is a failed start")
 
 
 class HeartbeatSection(Section):
-    """`heartbeat`: how often an instance says it lives, and what silence means."""
+    """How silence is noticed.
 
-    interval_s: Annotated[float, within(0.1, 3_600, _SECONDS)] = _HEARTBEAT.interval_s
-    timeout_s: Annotated[float, within(0.2, _DAY_S, _SECONDS)] = _HEARTBEAT.timeout_s
-    on_inactive: Annotated[OnInactive, one_of(list(OnInactive), OnInactive)] = _HEARTBEAT.on_inactive
+    The word `none` for a program that sends no heartbeats; it is then watched by its exit alone. An empty section is a
+    fault, so that nobody goes unwatched by a slip.
+    """
+
+    interval_s: Annotated[float, within(0.1, 3_600, _SECONDS)] = Field(
+        _HEARTBEAT.interval_s, description="how often an instance says that it lives"
+    )
+    timeout_s: Annotated[float, within(0.2, _DAY_S, _SECONDS)] = Field(
+        _HEARTBEAT.timeout_s,
+        description="silence after which it is `inactive`; at least twice `interval_s`, so that one lost message is "
+        "not taken for death",
+    )
+    on_inactive: Annotated[OnInactive, one_of(list(OnInactive), OnInactive)] = Field(
+        _HEARTBEAT.on_inactive, description="kill and restart an inactive instance, or only show it"
+    )
 
     @model_validator(mode="after")
     def _silence_is_longer_than_a_lost_message(self) -> HeartbeatSection:
@@ -118,28 +156,40 @@ class HeartbeatSection(Section):
 
 
 class StopSection(Section):
-    """`stop`: the ladder from drain to kill."""
+    """How it is asked to end.
 
-    signal: Annotated[str, one_of(STOP_SIGNALS)] = _STOP.signal
-    timeout_s: Number = _STOP.timeout_s
-    drain_timeout_s: Number = _STOP.drain_timeout_s
+    An instance is asked over the bus to drain, then gets `signal`, then SIGKILL; whatever it has started dies with it.
+    """
+
+    signal: Annotated[str, one_of(STOP_SIGNALS)] = Field(_STOP.signal, description="the signal that asks it to end")
+    timeout_s: Number = Field(_STOP.timeout_s, description="time between the signal and SIGKILL")
+    drain_timeout_s: Number = Field(_STOP.drain_timeout_s, description="time for finishing what it does")
 
 
 class LogsSection(Section):
-    """`logs`: size rotation of each output stream."""
+    """How its output is kept, for standard output and standard error each."""
 
-    max_bytes: Annotated[int, within(1_024, 10_000_000_000, "a whole number of bytes")] = _LOGS.max_bytes
-    files: Annotated[int, within(1, 100, "a whole number")] = _LOGS.files
+    max_bytes: Annotated[int, within(1_024, 10_000_000_000, "a whole number of bytes")] = Field(
+        _LOGS.max_bytes, description="size at which a file is rotated"
+    )
+    files: Annotated[int, within(1, 100, "a whole number")] = Field(
+        _LOGS.files, description="files kept, the present one included"
+    )
 
 
 class CapabilitySection(Section):
-    """One entry of `capabilities`; a plain string is short for its `name`."""
+    """What it can do.
 
-    name: CapabilityName
-    type: Token | None = _CAPABILITY.type
-    version: Version = _CAPABILITY.version
-    parameters: dict[str, Any] = {}
-    constraints: dict[str, Any] = {}
+    A list; each capability is named once. A plain string is short for its `name`.
+    """
+
+    name: CapabilityName = Field(description="what is asked for")
+    type: Token | None = Field(
+        _CAPABILITY.type, description="`generation`, `analysis`, `transformation` or a word of your own"
+    )
+    version: Version = Field(_CAPABILITY.version, description="version of the capability")
+    parameters: dict[str, Any] = Field({}, description="what it takes")
+    constraints: dict[str, Any] = Field({}, description="what limits it")
 
     @model_validator(mode="before")
     @classmethod
@@ -148,26 +198,59 @@ class CapabilitySection(Section):
 
 
 class Manifest(Section):
-    """The top level of `agent.yaml`."""
+    """The top level of `agent.yaml`.
 
-    name: Title | None = None
-    version: Version
-    type: Token = _SPEC.type
-    description: Text = _SPEC.description
-    model: Title | None = _SPEC.model
-    entrypoint: Path | None = _SPEC.entrypoint
-    command: Annotated[tuple[Word, ...], listing('a list of strings, such as ["./run", "--fast"]')] = _SPEC.command
-    capabilities: Annotated[tuple[CapabilitySection, ...], listing("a list of names or mappings")] = ()
-    autostart: Flag = _SPEC.autostart
-    replicas: Annotated[int, within(0, 1_000, "a whole number")] = _SPEC.replicas
-    config: dict[str, Any] = {}
-    env: dict[VariableName, Word] = {}
+    Exactly one of `entrypoint` and `command` is given. Fractions of seconds are allowed. A key that is not listed here
+    is a fault.
+    """
+
+    version: Version = Field(description='version of the package, for people. Quote what looks like a number: `"1.0"`')
+    name: Title | None = Field(
+        None,
+        description="what people read (the folder's name unless given); the agent's id always comes from the folder",
+    )
+    type: Token = Field(_SPEC.type, description="kind of agent")
+    description: Text = Field(_SPEC.description, description="what it is for")
+    model: Title | None = Field(_SPEC.model, description="the model it uses, for finding agents and for metrics")
+    entrypoint: Path | None = Field(
+        _SPEC.entrypoint,
+        description="a Python file (`*.py`) in the folder, run with the interpreter of its environment. It must exist "
+        "and, symbolic links followed, lie inside the folder",
+    )
+    command: Annotated[tuple[Word, ...], listing('a list of strings, such as ["./run", "--fast"]')] = Field(
+        _SPEC.command,
+        description="any other program with its arguments, never split and never given to a shell. `./run` is a file "
+        "of the folder (it must exist and be executable), `/usr/bin/node` is taken as it is, `node` is looked up on "
+        "`PATH` at start",
+    )
+    working_directory: Path | None = Field(
+        None, description="absolute or relative to the folder (the folder unless given); it must exist"
+    )
+    capabilities: Annotated[tuple[CapabilitySection, ...], listing("a list of names or mappings")] = Field(
+        (), description="what it can do; see below"
+    )
+    autostart: Flag = Field(_SPEC.autostart, description="started when it is first found")
+    on_change: Annotated[OnChange, one_of(list(OnChange), OnChange)] = Field(
+        _SPEC.on_change,
+        description="when the folder has changed: restart instances one after the other, or let them go on with what "
+        "they run until they are restarted",
+    )
+    ignore: Annotated[tuple[Pattern, ...], listing("a list of patterns as in a .gitignore")] = Field(
+        (), description="files that do not count as a change, such as those the agent writes; see Versions"
+    )
+    replicas: Annotated[int, within(0, 1_000, "a whole number")] = Field(
+        _SPEC.replicas, description="number of instances"
+    )
+    config: dict[str, Any] = Field({}, description="handed to the agent as it is")
+    config_schema: Annotated[dict[str, Any], simple("a mapping: a JSON Schema")] | None = Field(
+        None, description="a JSON Schema that `config` must meet; see Configuration"
+    )
+    env: dict[VariableName, Word] = Field({}, description="added to its environment")
     restart: RestartSection = RestartSection()
     readiness: ReadinessSection = ReadinessSection()
     heartbeat: HeartbeatSection | None = HeartbeatSection()
     stop: StopSection = StopSection()
     logs: LogsSection = LogsSection()
-    working_directory: Path | None = None
 
     @field_validator("heartbeat", mode="before")
     @classmethod
@@ -189,12 +272,15 @@ class Manifest(Section):
             seen.add(capability.name)
         return value
 
-    def spec(self, *, folder_name: str, directory: str, working_directory: str, command: tuple[str, ...]) -> AgentSpec:
+    def spec(
+        self, *, folder_name: str, directory: str, digest: str, working_directory: str, command: tuple[str, ...]
+    ) -> AgentSpec:
         """The domain's value. `directory`, `working_directory` and the program of `command` are absolute already."""
         return AgentSpec(
             name=self.name or folder_name,
             version=self.version,
             directory=directory,
+            digest=digest,
             working_directory=working_directory,
             type=self.type,
             description=self.description,
@@ -203,8 +289,10 @@ class Manifest(Section):
             command=command,
             capabilities=tuple(Capability(**dict(capability)) for capability in self.capabilities),
             autostart=self.autostart,
+            on_change=self.on_change,
             replicas=self.replicas,
             config=self.config,
+            config_schema=self.config_schema,
             env=self.env,
             restart=RestartPolicy(**dict(self.restart)),
             readiness=self._readiness(),

@@ -10,7 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent_manager.adapters.packages.ignoring import IgnoreRules, rules
 from agent_manager.documents.problems import Problem, mismatch, shown
+
+ALWAYS_COUNTING = ("agent.yaml", "requirements.txt", "pyproject.toml")
+"""Files that decide what runs, whatever is ignored."""
 
 
 def path_problems(data: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
@@ -34,6 +38,17 @@ def absolute_command(command: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     if not command or not command[0].startswith("./"):
         return command
     return (os.path.normpath(folder / command[0]), *command[1:])
+
+
+def counting_rules(data: Mapping[str, Any]) -> IgnoreRules:
+    """Which files of the folder count; wrong patterns are left to the model."""
+    patterns, entrypoint = data.get("ignore"), data.get("entrypoint")
+    always = {*ALWAYS_COUNTING, *((os.path.normpath(entrypoint),) if isinstance(entrypoint, str) else ())}
+    texts = tuple(one for one in patterns if isinstance(one, str)) if isinstance(patterns, list) else ()
+    try:
+        return rules(texts, frozenset(always))
+    except ValueError:
+        return rules((), frozenset(always))
 
 
 def looked_at(data: Mapping[str, Any], folder: Path) -> Iterator[Path]:

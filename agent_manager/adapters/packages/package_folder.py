@@ -13,6 +13,7 @@ from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME, Reading
 from agent_manager.adapters.packages.manifest_paths import absolute_command, path_problems
 from agent_manager.adapters.packages.problems import as_faults
 from agent_manager.documents.problems import Problem, printable, shown
+from agent_manager.domain.agents import ManifestFault
 from agent_manager.domain.errors import InvalidRequestError
 from agent_manager.domain.identifiers import agent_id_of_folder
 from agent_manager.domain.specification import AgentSpec
@@ -23,26 +24,29 @@ MAX_SPEC_BYTES = 100_000
 Linux takes no environment variable (`AGENT_CONFIG`) of 128 KiB. The rest is room for the last lines of an exit."""
 
 
-def found_package(folder: Path, reading: Reading) -> FoundPackage:
-    """The package in `folder`."""
+def found_package(
+    folder: Path, reading: Reading, digest: str | None = None, more: tuple[ManifestFault, ...] = ()
+) -> FoundPackage:
+    """The package in `folder`, whose files have this digest; `more` faults are those of its files."""
     name, file = printable(folder.name), f"{folder.name}/{MANIFEST_NAME}"
     problems = (
         *_name_problems(folder.name),
         *reading.problems,
         *path_problems(reading.data, folder),
     )
-    faults = as_faults(problems, file, reading.lines)
+    faults = (*as_faults(problems, file, reading.lines), *more)
     if reading.manifest is None or faults:
-        return FoundPackage(name=name, path=printable(str(folder)), spec=None, faults=faults)
+        return FoundPackage(name=name, path=printable(str(folder)), spec=None, faults=faults, digest=digest)
     manifest = reading.manifest
     spec = manifest.spec(
         folder_name=name,
         directory=str(folder),
+        digest=digest or "",
         working_directory=os.path.normpath(folder / (manifest.working_directory or ".")),
         command=absolute_command(manifest.command, folder),
     )
     faults = as_faults(tuple(_size_problems(spec)), file, reading.lines)
-    return FoundPackage(name=name, path=str(folder), spec=None if faults else spec, faults=faults)
+    return FoundPackage(name=name, path=str(folder), spec=None if faults else spec, faults=faults, digest=digest)
 
 
 def misnamed_package(folder: Path, present: str) -> FoundPackage:
@@ -51,6 +55,13 @@ def misnamed_package(folder: Path, present: str) -> FoundPackage:
         path=(), message=f"the manifest is called {present}: rename it to {MANIFEST_NAME}", expected=MANIFEST_NAME
     )
     faults = as_faults((problem,), f"{folder.name}/{present}", {})
+    return FoundPackage(name=printable(folder.name), path=printable(str(folder)), spec=None, faults=faults)
+
+
+def unreadable_package(folder: Path, error: OSError) -> FoundPackage:
+    """A folder that the file system does not let anybody look into."""
+    problem = Problem(path=(), message=f"cannot be read: {error.strerror or error}", expected="a readable folder")
+    faults = as_faults((problem,), folder.name, {})
     return FoundPackage(name=printable(folder.name), path=printable(str(folder)), spec=None, faults=faults)
 
 

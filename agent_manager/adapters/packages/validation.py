@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from agent_manager.adapters.packages import config_check, config_schema
 from agent_manager.adapters.packages.manifest import NO_HEARTBEAT, Manifest, Section
 from agent_manager.adapters.packages.problems import MAX_FAULTS, is_secret
 from agent_manager.documents.model_errors import problem_of
@@ -18,13 +19,13 @@ from agent_manager.domain.specification import ReadinessMode
 
 def validate(data: Mapping[str, Any]) -> Manifest | tuple[Problem, ...]:
     """The manifest, or everything that is wrong with it (a little more than is ever listed)."""
-    problems = tuple(_contradictions(data))
+    problems = (*_contradictions(data), *_unmet_schema(data))
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
         details = islice(error.errors(include_url=False, include_input=True), 2 * MAX_FAULTS)
         return (*problems, *(_problem(detail) for detail in details))
-    return problems or manifest
+    return problems or _completed(manifest)
 
 
 def sections(
@@ -57,6 +58,21 @@ def _contradictions(data: Mapping[str, Any]) -> Iterator[Problem]:
         yield mismatch(
             ("readiness", "mode"), shown(mode), f"{ReadinessMode.IMMEDIATE} where heartbeat is {NO_HEARTBEAT}"
         )
+
+
+def _unmet_schema(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with `config_schema`, or else with `config` by it."""
+    schema, config = data.get(config_schema.KEY), data.get("config", {})
+    if not isinstance(schema, Mapping) or not isinstance(config, Mapping):
+        return
+    found = config_schema.schema_problems(schema)
+    yield from found or config_check.checked(schema, config_schema.with_defaults(schema, config))
+
+
+def _completed(manifest: Manifest) -> Manifest:
+    if manifest.config_schema is None:
+        return manifest
+    return manifest.model_copy(update={"config": config_schema.with_defaults(manifest.config_schema, manifest.config)})
 
 
 def _problem(detail: ErrorDetails) -> Problem:

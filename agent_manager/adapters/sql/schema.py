@@ -14,7 +14,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from agent_manager.adapters.sql.tables import compatibility
 from agent_manager.domain.errors import UnavailableError
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision this version works with: that of the newest file in `migrations/versions`."""
 VERSION_TABLE = "agent_manager_version"
 """Of its own name: the database may serve other programs that use Alembic."""

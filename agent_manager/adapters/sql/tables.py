@@ -70,6 +70,7 @@ packages = Table(
     Column("status", Text, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("spec", DOCUMENT),
+    Column("digest", Text),
     Column("faults", DOCUMENT, nullable=False),
 )
 

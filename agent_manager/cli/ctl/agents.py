@@ -14,7 +14,7 @@ from agent_manager.cli.ctl import terminal
 from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import ExitCode
 from agent_manager.cli.ctl.terminal import status, text
-from agent_manager.protocol.resources import AgentList, AgentView, ExitView
+from agent_manager.protocol.resources import AgentList, AgentView, ExitView, InstanceView
 
 
 async def list_agents(api: Api, *, as_json: bool) -> ExitCode:
@@ -77,6 +77,9 @@ def _labelled(agent: AgentView) -> Iterator[tuple[str, Text]]:
     if agent.name != agent.id:
         yield "name", text(agent.name)
     yield "package", text(f"{agent.package} {agent.version}")
+    if agent.digest is not None:
+        behind = "" if agent.up_to_date else " (not all instances run it)"
+        yield "digest", text(f"{terminal.digest(agent.digest)}{behind}")
     yield "type", text(agent.type)
     if agent.model:
         yield "model", text(agent.model)
@@ -95,7 +98,16 @@ def _labelled(agent: AgentView) -> Iterator[tuple[str, Text]]:
 def _print_instances(agent: AgentView, console: Console) -> None:
     now = datetime.now(UTC)
     made = terminal.table(
-        "INSTANCE", "STATUS", "PID", "RESTARTS", "UPTIME", "NODE", "LAST HEARTBEAT", "REASON", whole=("INSTANCE",)
+        "INSTANCE",
+        "STATUS",
+        "PID",
+        "RESTARTS",
+        "UPTIME",
+        "VERSION",
+        "NODE",
+        "LAST HEARTBEAT",
+        "REASON",
+        whole=("INSTANCE",),
     )
     for instance in agent.instances:
         made.add_row(
@@ -104,6 +116,7 @@ def _print_instances(agent: AgentView, console: Console) -> None:
             text(instance.pid),
             text(instance.restarts),
             text(terminal.uptime([instance], now)),
+            text(_version(instance)),
             text(instance.node),
             text(terminal.moment(instance.last_heartbeat)),
             text(instance.reason),
@@ -116,6 +129,12 @@ def _print_instances(agent: AgentView, console: Console) -> None:
             )
             for stream, line in _last_lines(ended):
                 console.print(text(f"  {stream}  {line}", "dim"))
+
+
+def _version(instance: InstanceView) -> str | None:
+    if instance.version is None or instance.digest is None:
+        return instance.version
+    return f"{instance.version} {terminal.digest(instance.digest)}"
 
 
 def _last_lines(ended: ExitView) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from rich.padding import Padding
 from rich.table import Table
@@ -31,6 +32,16 @@ async def list_packages(api: Api, *, as_json: bool) -> ExitCode:
     return ExitCode.OK
 
 
+async def retry_package(api: Api, name_: str, *, as_json: bool) -> ExitCode:
+    """Ask for it; what comes of it is seen in the list of packages."""
+    document = await api.post(f"/packages/{quote(name_, safe='')}/retry", wait_s=0.0)
+    if as_json:
+        terminal.print_json(document)
+    else:
+        terminal.out().print(name(f"{name_}: tried again; `agentctl packages` shows what came of it"))
+    return ExitCode.OK
+
+
 async def list_nodes(api: Api, *, as_json: bool) -> ExitCode:
     """Print a line for each node."""
     document = await api.all_pages("/nodes")
@@ -48,13 +59,14 @@ def explained(fault: FaultView) -> str:
 
 
 def _packages(packages: list[PackageView]) -> Table:
-    made = terminal.table("PACKAGE", "STATUS", "AGENT", "VERSION", "NODE", "PATH", whole=("PACKAGE", "AGENT"))
+    made = terminal.table("PACKAGE", "STATUS", "AGENT", "VERSION", "DIGEST", "NODE", "PATH", whole=("PACKAGE", "AGENT"))
     for package in packages:
         made.add_row(
             name(package.name, "bold"),
             status(package.status),
             text(package.agent_id),
             text(package.version),
+            text(terminal.digest(package.digest)),
             text(package.node),
             name(package.path),
         )

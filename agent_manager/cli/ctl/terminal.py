@@ -23,7 +23,18 @@ _PIDS_SHOWN = 4
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys(("active", "running", "healthy", "available"), "green"),
     **dict.fromkeys(
-        ("busy", "registering", "draining", "starting", "stopping", "backoff", "inactive", "paused", "initializing"),
+        (
+            "busy",
+            "registering",
+            "draining",
+            "starting",
+            "stopping",
+            "backoff",
+            "inactive",
+            "paused",
+            "initializing",
+            "preparing",
+        ),
         "yellow",
     ),
     **dict.fromkeys(("error", "failed", "unhealthy", "invalid"), "red"),
@@ -81,6 +92,11 @@ def duration(seconds: float) -> str:
         if whole >= unit_s:
             return f"{whole // unit_s}{unit}{whole % unit_s // part_s:02d}{part}"
     return f"{whole}s"
+
+
+def digest(value: str | None) -> str | None:
+    """As much of a digest as tells versions apart."""
+    return None if value is None else value[:12]
 
 
 def pids(instances: Iterable[InstanceView]) -> str | None:

@@ -90,3 +90,13 @@ async def test_what_cannot_be_an_id_is_wrong_usage(agentctl: Agentctl, manager: 
         assert run.exit_code == 2, agent_id
         assert "cannot be the id of an agent" in run.err
     assert manager.received == []
+
+
+async def test_a_package_is_tried_again_and_a_refusal_says_why(agentctl: Agentctl, manager: FakeManager) -> None:
+    run = await agentctl("package", "retry", "own_libs")
+    assert (run.exit_code, run.err) == (0, "")
+    assert run.out == "own_libs: tried again; `agentctl packages` shows what came of it\n"
+    assert manager.received[0].request.params == {"name": "own_libs"}
+    manager.refuse(operations.PACKAGES_RETRY, ErrorBody(code=ErrorCode.CONFLICT, message="it is available"))
+    run = await agentctl("package", "retry", "own_libs")
+    assert (run.exit_code, run.err) == (4, "agentctl: it is available\n")

@@ -48,6 +48,14 @@ async def test_the_short_prefix_answers_the_same(
     assert len(manager.received) == 2
 
 
+async def test_a_package_is_tried_again_by_its_name(api: LiveApi, manager: FakeManager) -> None:
+    answer = await api.http.post("/api/v1/packages/own_libs/retry")
+    assert answer.status_code == 202
+    assert answer.json() == plausible_results()[operations.PACKAGES_RETRY].model_dump(mode="json")
+    (received,) = manager.received
+    assert (received.operation, received.request.params) == ("packages.retry", {"name": "own_libs"})
+
+
 async def test_a_request_says_who_asks_and_until_when(api: LiveApi, manager: FakeManager) -> None:
     before = datetime.now(UTC)
     await api.http.get("/api/v1/nodes")

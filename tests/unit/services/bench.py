@@ -18,6 +18,7 @@ from agent_manager.services.counters import Counters
 from agent_manager.services.eyesight import SETTLE_S, Eyesight
 from agent_manager.services.journal import Journal
 from agent_manager.services.log_following import LogFollowing
+from agent_manager.services.preparation import Preparation
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.store_watch import StoreState
@@ -28,10 +29,12 @@ from tests.harness.fakes import (
     FakeChance,
     FakeChannel,
     FakeClock,
+    FakeEnvironments,
     FakeIdentities,
     FakeInspector,
     FakeLauncher,
     FakeLogs,
+    FakeSource,
     RecordingAnnouncer,
     RecordingLogChannel,
     owned_tasks,
@@ -71,12 +74,17 @@ class Bench:
         self.reconciler = Reconciler(
             store=self.store, supervisor=self.supervisor, node_id=NODE, interval_s=lambda: 3600.0
         )
+        self.source = FakeSource()
+        self.environments = FakeEnvironments()
+        self.preparation = Preparation(environments=self.environments, source=self.source, tasks=self.tasks)
         self.commands = Commands(
             store=self.store,
             announcer=self.announcer,
             reconciler=self.reconciler,
             supervisor=self.supervisor,
             clock=self.clock,
+            node_id=NODE,
+            preparation=self.preparation,
         )
         self.counters = Counters(self.supervisor)
         self.following = LogFollowing(logs=FakeLogs(), channel=RecordingLogChannel(), clock=self.clock)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from agent_manager.adapters.sql.sqlite import SqliteStore
 from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus
-from agent_manager.domain.errors import InvalidRequestError
+from agent_manager.domain.errors import ConflictError, InvalidRequestError, NotFoundError
+from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import check_agent_id
 from agent_manager.domain.lifecycle import Lifecycle
-from agent_manager.domain.specification import AgentSpec, Capability
-from agent_manager.ports.packages import FoundPackage
+from agent_manager.domain.specification import AgentSpec, Capability, OnChange
+from agent_manager.ports.packages import EnvironmentNeed, FoundPackage, Stage
 from agent_manager.services import registration
+from agent_manager.services.preparation import Preparation
 from agent_manager.services.registration import Discovery, register
 from tests.harness.domain import SPEC
-from tests.harness.fakes import FakeSource
+from tests.harness.fakes import FakeEnvironments, FakeSource
 from tests.harness.waiting import eventually
 from tests.unit.services.bench import NODE, Bench
 
@@ -78,7 +81,7 @@ async def test_a_registration_is_told_with_model_and_number_of_capabilities(regi
     spec = replace(SPEC, model="gpt-oss:20b", capabilities=(Capability(name="shout"), Capability(name="sing")))
     await registry.scan(folder(spec=spec))
     (event,) = await registry.store.read(lambda transaction: transaction.events(0, 10))
-    assert event.data == {"version": "1.0.0", "model": "gpt-oss:20b", "capabilities": 2}
+    assert event.data == {"version": "1.0.0", "digest": "", "model": "gpt-oss:20b", "capabilities": 2}
 
 
 async def test_where_nothing_has_changed_nothing_is_told_and_nothing_written(registry: Registry) -> None:
@@ -217,12 +220,160 @@ async def test_packages_of_other_nodes_are_left_alone(registry: Registry) -> Non
     assert await registry.packages() == {"theirs": other}
 
 
+# ---------------------------------------------------------------- versions
+
+ONE, TWO = "1" * 64, "2" * 64
+
+
+def version(digest: str, *, name: str = "echo", changed: tuple[str, ...] = (), **spec: Any) -> FoundPackage:
+    found = folder(name, spec=replace(SPEC, digest=digest, **spec))
+    return replace(found, digest=digest, changed=changed)
+
+
+async def last_event(registry: Registry) -> Event:
+    return (await registry.store.read(lambda transaction: transaction.events(0, 100)))[-1]
+
+
+async def test_changed_files_restart_what_runs_and_the_event_says_from_what_to_what(registry: Registry) -> None:
+    await registry.scan(version(ONE))
+    before = await registry.agent()
+    assert await registry.scan(version(TWO, changed=("agent.py",))) == ["updated echo"]
+    after = await registry.agent()
+    assert after.restart_serial == before.restart_serial + 1
+    assert after.start_serial == before.start_serial + 1
+    event = await last_event(registry)
+    assert event.message == (
+        "package echo has changed (agent.py): 111111111111 → 222222222222; its instances are restarted"
+    )
+    assert (event.data["from_digest"], event.data["to_digest"]) == (ONE, TWO)
+    assert (await registry.packages())["echo"].digest == TWO
+
+
+async def test_a_package_may_keep_what_runs_until_it_is_restarted(registry: Registry) -> None:
+    await registry.scan(version(ONE, on_change=OnChange.KEEP))
+    before = await registry.agent()
+    await registry.scan(version(TWO, on_change=OnChange.KEEP))
+    after = await registry.agent()
+    assert (after.restart_serial, after.spec.digest) == (before.restart_serial, TWO)
+    assert "instances keep what they run until they are restarted" in (await last_event(registry)).message
+
+
+async def test_an_agent_that_is_stopped_stays_so_when_its_files_change(registry: Registry) -> None:
+    await registry.scan(version(ONE))
+    await registry.change((await registry.agent()).stopped(5.0))
+    await registry.scan(version(TWO))
+    assert (await registry.agent()).lifecycle is Lifecycle.READY
+
+
+async def test_what_was_registered_before_there_were_digests_is_not_restarted_for_getting_one(
+    registry: Registry,
+) -> None:
+    await registry.scan(version(""))
+    before = await registry.agent()
+    await registry.scan(version(ONE))
+    assert (await registry.agent()).restart_serial == before.restart_serial
+
+
+async def test_a_folder_that_settles_changes_nothing(registry: Registry) -> None:
+    await registry.scan(version(ONE))
+    before = (await registry.agent(), await registry.packages())
+    settling = replace(folder(spec=None), faults=(), stage=Stage.SETTLING)
+    assert await registry.scan(settling) == []
+    assert (await registry.agent(), await registry.packages()) == before
+
+
+async def test_a_usable_folder_with_something_to_tell_is_told_about_and_goes_on(registry: Registry) -> None:
+    await registry.scan(version(ONE))
+    restless = replace(version(ONE), faults=(FAULT,))
+    assert await registry.scan(restless) == ["package_unsettled echo"]
+    assert await registry.scan(restless) == []
+    package = (await registry.packages())["echo"]
+    assert (package.status, package.faults) == (PackageStatus.AVAILABLE, (FAULT,))
+    assert await registry.scan(version(ONE)) == ["package_mended echo"]
+
+
+# ---------------------------------------------------------------- environments
+
+NEED = EnvironmentNeed(key="k1", own="", folder="/packages/echo", file="requirements.txt", requirements=(), sdk=True)
+NOT_MADE = ManifestFault(file="echo/requirements.txt", message="could not be made")
+
+
+async def test_nothing_is_switched_to_a_version_whose_environment_is_not_there_yet(bench: Bench) -> None:
+    environments = FakeEnvironments()
+    source = FakeSource(found=[version(ONE)])
+    looking = discovery(bench, source, environments)
+    await looking.look()
+    source.found = [replace(version(TWO), needs=NEED)]
+    await looking.look()
+    await looking.look()
+    (agent,) = await bench.store.read(lambda transaction: transaction.agents())
+    (package,) = await bench.store.read(lambda transaction: transaction.packages())
+    assert agent.spec.digest == ONE
+    assert (package.status, package.digest) == (PackageStatus.PREPARING, TWO)
+    environments.may_end.set()
+    await eventually(lambda: not source.changed.empty())
+    await looking.look()
+    (agent,) = await bench.store.read(lambda transaction: transaction.agents())
+    assert (agent.spec.digest, agent.spec.environment) == (TWO, "/environments/k1")
+    assert environments.begun == ["echo k1"]
+    assert bench.announcer.types == ["registered", "package_preparing", "updated"]
+
+
+async def test_an_environment_that_cannot_be_made_is_a_fault_until_it_is_changed_or_tried_again(bench: Bench) -> None:
+    environments = FakeEnvironments(fault=NOT_MADE)
+    environments.may_end.set()
+    source = FakeSource(found=[replace(version(ONE), needs=NEED)])
+    looking = discovery(bench, source, environments)
+    commands = replace(bench.commands, preparation=looking.preparation)
+
+    async def status() -> PackageStatus:
+        await looking.look()
+        (package,) = await bench.store.read(lambda transaction: transaction.packages())
+        return package.status
+
+    async def has_failed() -> bool:
+        return await status() is PackageStatus.FAILED
+
+    await eventually(has_failed)
+    (package,) = await bench.store.read(lambda transaction: transaction.packages())
+    assert package.faults == (NOT_MADE,)
+    assert await status() is PackageStatus.FAILED
+    assert len(environments.begun) == 1
+    source.found = [replace(version(TWO), needs=NEED)]
+    await eventually(has_failed)
+    await eventually(lambda: len(environments.begun) == 2)
+    await eventually(has_failed)
+    environments.fault = None
+    await commands.retry_package("echo", actor="me")
+    await looking.look()
+    await eventually(lambda: "k1" in environments.made)
+    assert await status() is PackageStatus.AVAILABLE
+    with pytest.raises(ConflictError, match="package echo is available"):
+        await commands.retry_package("echo", actor="me")
+    with pytest.raises(NotFoundError, match="package other not found"):
+        await commands.retry_package("other", actor="me")
+
+
+async def test_environments_are_kept_while_an_agent_or_a_process_uses_them(bench: Bench) -> None:
+    environments = FakeEnvironments(made={"k1": "/environments/k1", "k2": "/environments/k2"})
+    bench.follow_desired_state()
+    source = FakeSource(found=[replace(version(ONE, on_change=OnChange.KEEP), needs=NEED)])
+    looking = discovery(bench, source, environments)
+    await looking.look()
+    await bench.started()
+    source.found = [replace(version(TWO, on_change=OnChange.KEEP), needs=replace(NEED, key="k2"))]
+    await looking.look()
+    assert set(environments.kept) == {"/environments/k1", "/environments/k2"}
+
+
 # ---------------------------------------------------------------- discovery
 
 
-def discovery(bench: Bench, source: FakeSource) -> Discovery:
+def discovery(bench: Bench, source: FakeSource, environments: FakeEnvironments | None = None) -> Discovery:
+    environments = environments or FakeEnvironments()
     return Discovery(
         source=source,
+        preparation=Preparation(environments=environments, source=source, tasks=bench.tasks),
         store=bench.store,
         announcer=bench.announcer,
         reconciler=bench.reconciler,
@@ -254,7 +405,7 @@ async def test_a_look_that_fails_is_repeated_without_another_change(
     source.changed.put_nowait(None)
     await eventually(source.changed.empty)
     broken.away = False
-    await eventually(lambda: bench.announcer.types == ["registered"])
+    await eventually(lambda: "registered" in bench.announcer.types)
 
 
 async def test_looks_that_fail_are_logged_once_per_cause_and_once_when_it_is_over(
@@ -264,17 +415,26 @@ async def test_looks_that_fail_are_logged_once_per_cause_and_once_when_it_is_ove
     source = FakeSource()
     looking = discovery(bench, source)
     bench.store.away = True
-    for folders_away in (False, False, True, True):
-        source.away = folders_away
+    for _ in range(3):
         assert not await looking.look()
-    bench.store.away = source.away = False
+    bench.store.away = False
     for _ in range(2):
         assert await looking.look()
-    assert [record.message for record in caplog.records] == [
-        "registration_delayed",
-        "registration_delayed",
-        "registration_resumed",
-    ]
+    assert [record.message for record in caplog.records] == ["registration_delayed", "registration_resumed"]
+
+
+async def test_folders_that_are_away_keep_their_agents_and_are_told_once_and_when_they_are_back(bench: Bench) -> None:
+    source = FakeSource(found=[folder()])
+    looking = discovery(bench, source)
+    assert await looking.look()
     source.away = True
-    assert not await looking.look()
-    assert caplog.records[-1].message == "registration_delayed"
+    for _ in range(3):
+        assert not await looking.look()
+    (agent,) = await bench.store.read(lambda transaction: transaction.agents())
+    assert agent.should_run
+    source.away = False
+    for _ in range(2):
+        assert await looking.look()
+    assert bench.announcer.types == ["registered", "packages_unavailable", "packages_available"]
+    events = await bench.store.read(lambda transaction: transaction.events(0, 10))
+    assert events[1].message == "the folder cannot be listed; agents are kept as they are until then"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent_manager.domain.agents import PackageStatus
 from agent_manager.domain.exits import LastLines
 from agent_manager.ports.launcher import Slot, SlotState
 from agent_manager.protocol import operations, resources
@@ -17,7 +18,7 @@ from agent_manager.transport import handlers as handlers_module
 from agent_manager.transport.handlers import Call, Handlers
 from tests.contract import store_values as values
 from tests.harness.domain import SPEC, agent
-from tests.unit.services.bench import Bench
+from tests.unit.services.bench import NODE, Bench
 from tests.unit.services.bench import bench as made
 
 
@@ -39,8 +40,11 @@ async def test_every_operation_has_a_handler_that_answers_with_its_result(bench:
     bench.follow_desired_state()
     await bench.started()
     assert set(Handlers(bench.commands, bench.queries, bench.following).table()) == set(OPERATIONS)
+    failed = replace(values.package(), name="echo", node_id=NODE, status=PackageStatus.FAILED)
+    await bench.store.write(lambda transaction: transaction.save_package(failed))
     for operation in OPERATIONS:
-        await called(bench, operation, "echo" if operation.agent else "")
+        params = {"name": "echo"} if operation is operations.PACKAGES_RETRY else {}
+        await called(bench, operation, "echo" if operation.agent else "", **params)
 
 
 async def listed(bench: Bench, **params: Any) -> list[list[str]]:
