@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent_manager.cli import configuration, migration
+from agent_manager.cli import configuration, migration, package
 from agent_manager.cli.doctor import doctor
 from agent_manager.cli.node import NodeOptions, become_node
 from agent_manager.configuration.loading import ConfigurationError, Loaded
@@ -26,6 +26,7 @@ EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(package.app, name="package")
 app.add_typer(configuration.app, name="config")
 app.command()(doctor)
 
