@@ -35,7 +35,8 @@ def test_every_file_that_is_named_exists(page: str) -> None:
 
 def test_the_readme_says_what_every_dependency_is_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["embedded"]]
+    optional = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *optional["embedded"], *optional["otel"]]
     declared = {re.split(r"[<>=\[]", requirement)[0] for requirement in requirements}
     table = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Dependencies\n")[1]
     listed = set(re.findall(r"^\| ([a-z][\w-]*) (?:\(.*?\) )?\|", table, re.MULTILINE)) - {"package"}
