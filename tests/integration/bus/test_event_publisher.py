@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from agent_manager.protocol import subjects
 from agent_manager.services import event_publisher
 from agent_manager.services.event_publisher import EventPublisher
 from tests.harness.event_observer import stored_events
-from tests.harness.fakes import FakeClock, owned_tasks
+from tests.harness.fakes import owned_tasks
 from tests.harness.nats_server import NatsHarness, settle
 from tests.harness.waiting import eventually
 
@@ -291,7 +291,7 @@ async def test_no_event_holds_up_those_after_it(place: Place, change: dict[str, 
     async with running(place.publisher()):
         await place.commit(event("strange", **change), event("next"))
 
-        async def told() -> Callable[[], bool] | bool:
+        async def told() -> bool:
             return len(await place.messages()) == 2
 
         await eventually(told)
@@ -313,4 +313,3 @@ async def test_nothing_is_said_of_delays_that_last_but_once(
 
 async def test_whoever_does_not_publish_has_nothing_to_flush(place: Place) -> None:
     await asyncio.wait_for(place.publisher().flushed(), 5)
-    assert FakeClock().now().wall
