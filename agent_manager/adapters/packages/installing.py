@@ -21,7 +21,7 @@ def main() -> None:
     try:
         os.execvp(program[0], program)
     except OSError as error:
-        print(f"{program[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - its output is the log
+        sys.stderr.write(f"{program[0]}: {error.strerror}\n")
         sys.exit(127)
 
 
