@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 TOKEN_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 """What may stand between two dots."""
@@ -125,6 +126,8 @@ def node_metrics(node_id: str) -> str:
     return f"{_join('metrics', node_id)}.*.*"
 
 
+# Every heartbeat comes on the subject of its launch, over and over.
+@lru_cache(maxsize=4_096)
 def parse_launch_subject(subject: str) -> LaunchSubject | None:
     """The speaker of an `agent.status.…` or `agent.metrics.…` subject, None for any other."""
     parts = subject.split(".")
