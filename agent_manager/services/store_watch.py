@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +15,9 @@ from agent_manager.ports.observation import UNOBSERVED, Observer, Tracer
 from agent_manager.ports.store import ManagedStore, Transaction
 
 T = TypeVar("T")
+
+FIRST_TRY_S = 2.0
+"""How long whoever asks waits while the store is being opened for the first time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +51,7 @@ class WatchedStore:
         self._observer = observer
         self._tracer = tracer
         self._state = StoreState(reason="it is not open yet", since=clock.now().wall)
+        self._tried = asyncio.Event()
 
     @property
     def state(self) -> StoreState:
@@ -55,8 +60,11 @@ class WatchedStore:
 
     async def open(self) -> None:
         """Connect and check the schema; may be tried again. Raises UnavailableError."""
-        with self._watching():
-            await self._store.open()
+        try:
+            with self._watching():
+                await self._store.open()
+        finally:
+            self._tried.set()
 
     async def close(self) -> None:
         """Finish what was asked before, then let go of the database."""
@@ -64,17 +72,26 @@ class WatchedStore:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` and commit."""
+        await self._first_try()
         with self._observing("write"):
             return await self._store.write(work)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a consistent snapshot."""
+        await self._first_try()
         with self._observing("read"):
             return await self._store.read(work)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[None]:
         """Be the only one in the cluster that holds `name`."""
         return self._store.hold(name)
+
+    async def _first_try(self) -> None:
+        """Who asks a manager that has just taken over is not refused for what is there in a moment."""
+        if not self._tried.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_TRY_S):
+                    await self._tried.wait()
 
     @contextmanager
     def _observing(self, kind: str) -> Iterator[None]:

@@ -156,7 +156,7 @@ async def test_an_environment_is_made_before_the_switch_and_one_that_fails_keeps
 
     (folder / "requirements.txt").write_text(requirements(wheels, "friendly==2.0"), encoding="utf-8")
     failed = await becomes(node, "own_libs", "failed")
-    assert "No matching distribution found for friendly==2.0" in failed["faults"][0]["message"]
+    assert "friendly==2.0" in failed["faults"][0]["message"]
     assert failed["digest"] != first["digest"]
     assert alive(first["pid"])
     assert (await node.until("own-libs", "running"))["pid"] == first["pid"]

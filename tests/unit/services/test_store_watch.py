@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,8 +34,10 @@ def ledger() -> Ledger:
 
 @pytest.fixture
 async def store(ledger: Ledger) -> AsyncIterator[WatchedStore]:
-    async with SqliteStore("sqlite://") as database:
-        yield WatchedStore(database, SystemClock(), ledger, ledger)
+    watched = WatchedStore(SqliteStore("sqlite://"), SystemClock(), ledger, ledger)
+    await watched.open()
+    yield watched
+    await watched.close()
 
 
 async def test_what_works_is_done_and_counted(store: WatchedStore, ledger: Ledger) -> None:
@@ -51,6 +54,17 @@ async def test_a_unit_that_refuses_has_failed_on_a_store_that_is_there(store: Wa
     with pytest.raises(ConflictError):
         await store.write(refusing)
     assert ledger.units == [("write", True, True)]
+
+
+async def test_who_asks_while_it_is_being_opened_waits_for_that(ledger: Ledger) -> None:
+    store = WatchedStore(SqliteStore("sqlite://"), SystemClock(), ledger, ledger)
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(store.read(lambda transaction: transaction.agents()))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        await store.open()
+    assert asked.result() == []
+    await store.close()
 
 
 async def test_a_store_that_is_away_is_told_apart(ledger: Ledger) -> None:
