@@ -54,8 +54,10 @@ class NodeCollector(Collector):
         census = self._census()
         yield _family(definitions.LOOP_ANSWERS, {(): float(census is not None)})
         if census is not None:
+            # Not yielded from inside: whoever stops listening half-way would keep the lock.
             with self._scraping:
-                yield from self._of_agents(census)
+                of_agents = list(self._of_agents(census))
+            yield from of_agents
             yield from _of_instances(census)
             yield from _of_parts(census)
 
@@ -71,9 +73,12 @@ class NodeCollector(Collector):
 
         try:
             self._loop.call_soon_threadsafe(take)
+        except RuntimeError:
+            # Closed: the program ends.
+            return None
+        try:
             return answer.result(PATIENCE_S)
-        except (TimeoutError, RuntimeError):
-            # Held up, or closed: the program ends.
+        except TimeoutError:
             answer.cancel()
             return None
 

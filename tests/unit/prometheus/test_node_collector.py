@@ -173,3 +173,28 @@ async def test_scrapes_at_the_same_time_do_not_disturb_each_other() -> None:
     node = Node(census(*(of_model(f"a{number}", "m") for number in range(50))))
     values = await asyncio.gather(*(node.value("mcp_agents_registered_total", model="m") for _ in range(20)))
     assert set(values) == {50.0}
+
+
+async def test_a_scrape_that_is_given_up_half_way_holds_up_no_other() -> None:
+    node = Node(census(of_model("a", "m")))
+    collector = NodeCollector(lambda: node.census, asyncio.get_running_loop(), version="1", node_id="n")
+
+    def half_way() -> object:
+        families = collector.collect()
+        return families, [next(families) for _ in range(3)]
+
+    abandoned = await asyncio.to_thread(half_way)
+    async with asyncio.timeout(20.0):
+        whole = await asyncio.to_thread(lambda: list(collector.collect()))
+    assert len(whole) > 3
+    del abandoned
+
+
+async def test_a_fault_of_the_census_is_raised_and_not_taken_for_a_loop_that_hangs() -> None:
+    def broken() -> Census:
+        raise RuntimeError("a fault of ours")
+
+    registry = CollectorRegistry()
+    registry.register(NodeCollector(broken, asyncio.get_running_loop(), version="1", node_id="n"))
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        await asyncio.to_thread(lambda: list(registry.collect()))
