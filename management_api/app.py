@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from agent_manager.protocol.release import release
@@ -18,6 +18,7 @@ from management_api.metrics import ApiMetrics
 from management_api.openapi import DescribedApi
 from management_api.request_scope import RequestScope
 from management_api.routes import agents, events, health, inventory, metrics
+from management_api.routes.known_parameters import refuse_unknown_parameters
 from management_api.settings import Settings
 
 PREFIX = "/api/v1"
@@ -74,7 +75,7 @@ def create_app(manager: ManagerClient, settings: Settings, spans: Spans | None =
 
 
 def _resources() -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)])
     for part in (agents, inventory, events):
         router.include_router(part.router)
     return router

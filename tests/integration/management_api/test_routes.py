@@ -21,6 +21,7 @@ ROUTES = [
     ("POST", "/agents/echo/start", operations.AGENTS_START),
     ("POST", "/agents/echo/stop", operations.AGENTS_STOP),
     ("POST", "/agents/echo/restart", operations.AGENTS_RESTART),
+    ("GET", "/instances", operations.INSTANCES_LIST),
     ("GET", "/packages", operations.PACKAGES_LIST),
     ("GET", "/nodes", operations.NODES_LIST),
 ]
@@ -116,6 +117,25 @@ async def test_a_wrong_parameter_is_refused_and_named(api: LiveApi, manager: Fak
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), (path, name, value)
         fault = answer.json()["context"]["faults"][0]
         assert (fault["field"], fault["value"]) == (name, value[:80])
+    assert manager.received == []
+
+
+async def test_an_unknown_parameter_is_refused_and_the_known_ones_are_named(api: LiveApi, manager: FakeManager) -> None:
+    for method, path, name, taken in (
+        ("GET", "agents", "pagesize", ["page_size", "page_token"]),
+        ("GET", "agents/echo", "wait", []),
+        ("POST", "agents/echo/stop", "wait_s", ["wait"]),
+        ("GET", "agents/echo/logs", "lines", ["instance_id", "tail"]),
+        ("GET", "events", "agent", ["agent_id"]),
+    ):
+        for prefix in ("/api/v1", "/api"):
+            answer = await api.http.request(method, f"{prefix}/{path}", params={name: "7"})
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), path
+            assert f"unknown query parameter '{name}'" in answer.json()["detail"]
+            assert all(known in answer.json()["detail"] for known in taken or ["none"])
+            context = answer.json()["context"]
+            assert context["faults"] == [{"field": name, "value": "7", "message": "unknown parameter"}]
+            assert context["allowed"] == taken
     assert manager.received == []
 
 
