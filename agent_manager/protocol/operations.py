@@ -175,6 +175,15 @@ AGENTS_RESTART = Operation(
     result=resources.ChangeResult,
     summary="Give every instance of an agent a new process",
 )
+INSTANCES_LIST = Operation(
+    resource="instances",
+    verb="list",
+    kind=Kind.QUERY,
+    agent=False,
+    params=PageParams,
+    result=resources.InstanceList,
+    summary="All instances of all agents, with what their processes use at this moment",
+)
 PACKAGES_LIST = Operation(
     resource="packages",
     verb="list",
@@ -213,6 +222,7 @@ OPERATIONS: tuple[Operation, ...] = (
     AGENTS_START,
     AGENTS_STOP,
     AGENTS_RESTART,
+    INSTANCES_LIST,
     PACKAGES_LIST,
     PACKAGES_RETRY,
     NODES_LIST,

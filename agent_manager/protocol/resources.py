@@ -138,6 +138,34 @@ class MetricsResult(Message):
     instances: list[InstanceMetrics]
 
 
+class InstanceSample(Message):
+    """One instance at one moment: observed, measured (`process`) and reported by itself (`load`).
+
+    `process.cpu_s` only grows within an incarnation: two samples make a rate.
+    """
+
+    id: str
+    agent_id: str
+    node: str
+    status: str
+    reason: str
+    pid: int | None
+    incarnation: int
+    restarts: int
+    started_at: datetime | None
+    last_heartbeat: datetime | None
+    load: float | None
+    process: UsageView | None
+    measured_at: datetime
+
+
+class InstanceList(Message):
+    """A page of instances."""
+
+    items: list[InstanceSample]
+    next_page_token: str | None = None
+
+
 class LogStream(Message):
     """The end of one output stream of one instance. `end_offset` is the number the stream's next byte will have."""
 

@@ -36,9 +36,11 @@ class AgentSnapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstanceMeasurement:
-    """What is measured of an instance, and what it says of itself."""
+    """What is measured of an instance, and what it says of itself. `at` is Unix seconds."""
 
     instance: Instance
+    node_id: str
+    at: float
     uptime_s: float | None
     heartbeat: Heartbeat | None
     usage: Usage | None
@@ -110,9 +112,15 @@ class Queries:
     async def measurements(self, agent_id: str) -> Sequence[InstanceMeasurement]:
         """Resource use and counters of an agent's instances on this node. Raises NotFoundError."""
         snapshot = await self.agent(agent_id)
-        pids = [i.launch.pid for i in snapshot.instances if i.launch is not None and i.launch.pid is not None]
-        usage = await self.inspector.usage(pids)
-        return [self._measure(instance, usage) for instance in snapshot.instances]
+        return await self._measured([(instance, snapshot.agent.node_id) for instance in snapshot.instances])
+
+    async def all_measurements(self, *, after: str, limit: int) -> Sequence[InstanceMeasurement]:
+        """The same of at most `limit` instances of any agent with ids above `after`, in order of id."""
+        agents, stored = await self.store.read(lambda transaction: (transaction.agents(), transaction.instances()))
+        grouped = by_agent(stored)
+        present = [(i, agent.node_id) for agent in agents for i in self._present(agent, grouped.get(agent.id, ()))]
+        following = sorted((entry for entry in present if entry[0].id > after), key=lambda entry: entry[0].id)
+        return await self._measured(following[:limit])
 
     async def log_tails(self, agent_id: str, *, lines: int, only: str | None) -> Sequence[LogTail]:
         """The latest output of an agent's instances, or of the one named `only`. Raises NotFoundError."""
@@ -171,12 +179,24 @@ class Queries:
         )
         return (*(live[name] for name in names if name in live), *extra)
 
-    def _measure(self, instance: Instance, usage: Mapping[int, Usage]) -> InstanceMeasurement:
+    async def _measured(self, instances: Sequence[tuple[Instance, str]]) -> Sequence[InstanceMeasurement]:
+        """Each instance with the id of its node; process ids mean something on this node only."""
+        here = [instance for instance, node_id in instances if node_id == self.node.node_id]
+        usage = await self.inspector.usage([i.launch.pid for i in here if i.launch is not None and i.launch.pid])
+        return [
+            self._measure(instance, node_id, usage if node_id == self.node.node_id else {})
+            for instance, node_id in instances
+        ]
+
+    def _measure(self, instance: Instance, node_id: str, usage: Mapping[int, Usage]) -> InstanceMeasurement:
         launch = instance.launch
         started = launch.started_wall if launch is not None else None
+        now = self.clock.now().wall
         return InstanceMeasurement(
             instance=instance,
-            uptime_s=max(0.0, self.clock.now().wall - started) if started is not None else None,
+            node_id=node_id,
+            at=now,
+            uptime_s=max(0.0, now - started) if started is not None else None,
             heartbeat=self.supervisor.heartbeats.get(instance.id),
             usage=usage.get(launch.pid) if launch is not None and launch.pid is not None else None,
             counters=self.counters.of(instance),

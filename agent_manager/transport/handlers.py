@@ -63,6 +63,7 @@ class Handlers:
             operations.AGENTS_START: self._start,
             operations.AGENTS_STOP: self._stop,
             operations.AGENTS_RESTART: self._restart,
+            operations.INSTANCES_LIST: self._instances,
             operations.PACKAGES_LIST: self._packages,
             operations.PACKAGES_RETRY: self._retry_package,
             operations.NODES_LIST: self._nodes,
@@ -118,6 +119,12 @@ class Handlers:
         params: ChangeParams = call.params
         done = await command(call.agent_id, actor=call.actor, wait_s=params.wait_s)
         return resources.ChangeResult(agent=views.of_agent(await self._queries.agent(call.agent_id)), done=done)
+
+    async def _instances(self, call: Call) -> Message:
+        page: PageParams = call.params
+        found = await self._queries.all_measurements(after=page.page_token or "", limit=page.page_size + 1)
+        kept, token = _page([views.of_sample(one) for one in found], page.page_size, lambda instance: instance.id)
+        return resources.InstanceList(items=kept, next_page_token=token)
 
     async def _packages(self, call: Call) -> Message:
         page: PageParams = call.params

@@ -135,6 +135,19 @@ def of_measurement(measured: InstanceMeasurement) -> resources.InstanceMetrics:
     )
 
 
+def of_sample(measured: InstanceMeasurement) -> resources.InstanceSample:
+    """One instance on its own: what is shown of it, and what was measured."""
+    instance = measured.instance
+    shown = of_instance(instance, measured.node_id)
+    return resources.InstanceSample(
+        agent_id=instance.agent_id,
+        load=measured.heartbeat.load if measured.heartbeat is not None else None,
+        process=_of_usage(measured.usage) if measured.usage is not None else None,
+        measured_at=moment(measured.at),
+        **shown.model_dump(exclude={"last_exit"}),
+    )
+
+
 def _of_usage(usage: Usage) -> resources.UsageView:
     return resources.UsageView(
         processes=usage.processes,

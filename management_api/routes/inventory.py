@@ -1,4 +1,4 @@
-"""`/packages` and `/nodes`: what agents are made from and where they run."""
+"""`/instances`, `/packages` and `/nodes`: what runs, what it is made from and where it runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from management_api.openapi import described, problem_responses
 from management_api.routes.parameters import Manager, PackageName
 
 router = APIRouter()
+
+
+@router.get("/instances", tags=["instances"], **described(operations.INSTANCES_LIST))
+async def list_instances(manager: Manager, page: Annotated[PageParams, Query()]) -> Message:
+    """A page of instances in order of id. What their processes use is measured anew for each request."""
+    return await manager.call(operations.INSTANCES_LIST, params=page)
 
 
 @router.get("/packages", tags=["packages"], **described(operations.PACKAGES_LIST))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nats.aio.client import Client
@@ -25,7 +25,9 @@ from agent_manager.protocol.resources import (
     ExitView,
     FaultView,
     FollowResult,
+    InstanceList,
     InstanceMetrics,
+    InstanceSample,
     InstanceView,
     LastLinesView,
     LogsResult,
@@ -182,6 +184,18 @@ def agent(agent_id: str = "echo", **changes: Any) -> AgentView:
     return made.model_copy(update=changes)
 
 
+def sample(instance_id: str = "echo_0", **changes: Any) -> InstanceSample:
+    """A running instance, measured seven seconds after its start."""
+    made = InstanceSample(
+        agent_id=instance_id.rpartition("_")[0],
+        load=0.25,
+        process=UsageView(processes=1, rss_bytes=20 * 1024 * 1024, cpu_s=0.5, threads=2, open_files=9),
+        measured_at=AT + timedelta(seconds=7),
+        **instance(instance_id).model_dump(exclude={"last_exit"}),
+    )
+    return made.model_copy(update=changes)
+
+
 def event(sequence: int = 1, agent_id: str = "echo", **changes: Any) -> EventMessage:
     """Something that happened to an agent."""
     made = EventMessage(
@@ -248,6 +262,7 @@ def plausible_results() -> Mapping[Operation, Message]:
         operations.AGENTS_START: done,
         operations.AGENTS_STOP: done,
         operations.AGENTS_RESTART: done,
+        operations.INSTANCES_LIST: InstanceList(items=[sample()]),
         operations.PACKAGES_LIST: packages(),
         operations.PACKAGES_RETRY: packages().items[0],
         operations.NODES_LIST: NodeList(items=[node]),

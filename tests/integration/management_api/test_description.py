@@ -41,6 +41,7 @@ def test_every_route_is_described_once(document: dict[str, Any]) -> None:
         "GET /api/v1/agents/{agent_id}/logs",
         "GET /api/v1/packages",
         "POST /api/v1/packages/{name}/retry",
+        "GET /api/v1/instances",
         "GET /api/v1/nodes",
         "GET /api/v1/events",
         "GET /health",

@@ -57,6 +57,8 @@ def test_an_instance_without_a_process_shows_none() -> None:
 def test_measurements() -> None:
     usage = Usage(processes=2, rss_bytes=3, cpu_s=0.5, threads=4, open_files=5)
     measured = InstanceMeasurement(
+        node_id="node-1",
+        at=1_700_000_000.0,
         instance=values.instance(), uptime_s=1.5, heartbeat=None, usage=usage, counters={"requests": 2.0}
     )
     view = views.of_measurement(measured)
