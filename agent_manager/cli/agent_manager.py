@@ -25,7 +25,7 @@ from management_api.settings import API
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(package.app, name="package")
 app.add_typer(configuration.app, name="config")
 app.command()(doctor)
@@ -188,7 +188,7 @@ def main() -> None:
     """Entry point of the script."""
     # Without a handler the kernel would keep it from PID 1 of a container, until the launcher is there.
     signal.signal(signal.SIGTERM, _end)
-    app()
+    app(prog_name="agent-manager")
 
 
 def _end(number: int, _: Any) -> NoReturn:

@@ -16,7 +16,7 @@ from typing import Any
 import agent_manager
 
 SOURCES = str(Path(agent_manager.__file__).parents[1])
-COMMAND = (sys.executable, "-m", "agent_manager.cli.agentctl")
+COMMAND = (sys.executable, "-c", "from agent_manager.cli.programs import agentctl; agentctl()")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,66 +1,99 @@
-"""`agentctl ls` and `show`."""
+"""`agentctl ls`, `show` and `status`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from agent_manager.cli.ctl import terminal
-from agent_manager.cli.ctl.api import Api, agent_path, understood
-from agent_manager.cli.ctl.failures import ExitCode
-from agent_manager.cli.ctl.terminal import status, text
-from agent_manager.protocol.resources import AgentList, AgentView, ExitView, InstanceView
+from agent_manager.cli.ctl.api import agent_path
+from agent_manager.cli.ctl.tables import Listing
+from agent_manager.cli.ctl.terminal import name, status, text
+from agent_manager.cli.ctl.views import View
+from agent_manager.protocol.resources import AgentList, AgentView, ExitView, InstanceView, StatusResult
+
+ALL = View(
+    path="/agents",
+    model=AgentList,
+    shown=lambda agents, wide: _overview(agents.items, wide=wide),
+    names=lambda agents: [agent.id for agent in agents.items],
+    is_list=True,
+    if_empty="no agents yet; one appears when a folder with an agent.yaml is put into agent_packages/",
+)
+"""All agents, a line each."""
 
 
-async def list_agents(api: Api, *, as_json: bool) -> ExitCode:
-    """Print a line for each agent."""
-    document = await api.all_pages("/agents")
-    if as_json:
-        terminal.print_json(document)
-        return ExitCode.OK
-    agents = understood(AgentList, document).items
-    if agents:
-        terminal.out().print(_overview(agents, datetime.now(UTC)))
-    else:
-        terminal.complain("no agents yet; one appears when a folder with an agent.yaml is put into agent_packages/")
-    return ExitCode.OK
-
-
-async def show_agent(api: Api, agent_id: str, *, as_json: bool) -> ExitCode:
-    """Print everything about one agent."""
-    document = await api.get(agent_path(agent_id))
-    if as_json:
-        terminal.print_json(document)
-        return ExitCode.OK
-    agent, console = understood(AgentView, document), terminal.out()
-    console.print(_properties(agent))
-    if agent.instances:
-        console.print()
-        _print_instances(agent, console)
-    return ExitCode.OK
-
-
-def _overview(agents: list[AgentView], now: datetime) -> Table:
-    made = terminal.table(
-        "ID", "LIFECYCLE", "AVAILABILITY", "RUNNING", "RESTARTS", "PID", "UPTIME", "VERSION", whole=("ID",)
+def everything_about(agent_id: str) -> View[AgentView]:
+    """One agent in full. Raises AgentctlError for what cannot be an id."""
+    return View(
+        path=agent_path(agent_id),
+        model=AgentView,
+        shown=lambda agent, wide: _everything(agent, wide=wide),
+        names=lambda agent: [agent.id],
+        agent_id=agent_id,
     )
+
+
+def status_of(agent_id: str) -> View[StatusResult]:
+    """One agent in short. Raises AgentctlError for what cannot be an id."""
+    return View(
+        path=agent_path(agent_id, "status"),
+        model=StatusResult,
+        shown=lambda agent, wide: _in_short(agent, wide=wide),
+        names=lambda agent: [agent.agent_id],
+        agent_id=agent_id,
+    )
+
+
+def _overview(agents: Sequence[AgentView], *, wide: bool) -> Iterator[RenderableType]:
+    if not agents:
+        return
+    now = datetime.now(UTC)
+    headings = ("ID", "LIFECYCLE", "AVAILABILITY", "RUNNING", "RESTARTS", "PID", "UPTIME", "VERSION")
+    more = ("HEALTH", "TYPE", "MODEL", "PACKAGE", "NODES") if wide else ()
+    made = Listing(*headings, *more, whole=("ID", "LIFECYCLE", "AVAILABILITY", "RUNNING"))
     for agent in agents:
-        made.add_row(
-            text(agent.id, "bold"),
+        made.add(
+            name(agent.id, "bold"),
             status(agent.lifecycle),
             status(agent.availability),
             text(f"{len(terminal.running(agent))}/{agent.replicas}"),
             text(sum(instance.restarts for instance in agent.instances)),
             text(terminal.pids(agent.instances)),
             text(terminal.uptime(agent.instances, now)),
-            text(agent.version),
+            name(agent.version),
+            *(_more_of(agent) if wide else ()),
         )
-    return made
+    yield made
+
+
+def _more_of(agent: AgentView) -> Iterator[Text]:
+    yield status(agent.health)
+    yield name(agent.type)
+    yield name(agent.model)
+    yield name(agent.package)
+    yield name(", ".join(sorted({instance.node for instance in agent.instances})) or None)
+
+
+def _everything(agent: AgentView, *, wide: bool) -> Iterator[RenderableType]:
+    yield _properties(agent)
+    if agent.instances:
+        yield ""
+        yield from _instances(agent.instances, wide=wide)
+
+
+def _in_short(agent: StatusResult, *, wide: bool) -> Iterator[RenderableType]:
+    states = (status(agent.lifecycle), status(agent.availability), status(agent.health))
+    words = zip(("lifecycle ", ", availability ", ", health "), states, strict=True)
+    yield Text.assemble((agent.agent_id, "bold"), ": ", *(part for pair in words for part in pair))
+    if agent.instances:
+        yield ""
+        yield from _instances(agent.instances, wide=wide)
 
 
 def _properties(agent: AgentView) -> Table:
@@ -95,40 +128,29 @@ def _labelled(agent: AgentView) -> Iterator[tuple[str, Text]]:
     yield "updated", text(terminal.moment(agent.updated_at))
 
 
-def _print_instances(agent: AgentView, console: Console) -> None:
+def _instances(instances: Sequence[InstanceView], *, wide: bool) -> Iterator[RenderableType]:
     now = datetime.now(UTC)
-    made = terminal.table(
-        "INSTANCE",
-        "STATUS",
-        "PID",
-        "RESTARTS",
-        "UPTIME",
-        "VERSION",
-        "NODE",
-        "LAST HEARTBEAT",
-        "REASON",
-        whole=("INSTANCE",),
-    )
-    for instance in agent.instances:
-        made.add_row(
-            text(instance.id, "bold"),
+    headings = ("INSTANCE", "STATUS", "PID", "RESTARTS", "UPTIME", "VERSION", "NODE", "LAST HEARTBEAT", "REASON")
+    more = ("INCARNATION",) if wide else ()
+    made = Listing(*headings, *more, whole=("INSTANCE", "STATUS", "PID"))
+    for instance in instances:
+        made.add(
+            name(instance.id, "bold"),
             status(instance.status),
             text(instance.pid),
             text(instance.restarts),
             text(terminal.uptime([instance], now)),
-            text(_version(instance)),
-            text(instance.node),
+            name(_version(instance)),
+            name(instance.node),
             text(terminal.moment(instance.last_heartbeat)),
-            text(instance.reason),
+            name(instance.reason),
+            *((text(instance.incarnation),) if wide else ()),
         )
-    console.print(made)
-    for instance in agent.instances:
+    yield made
+    for instance in instances:
         if ended := instance.last_exit:
-            console.print(
-                text(f"{instance.id} last ended {terminal.moment(ended.at)}: {ended.reason} ({ended.message})")
-            )
-            for stream, line in _last_lines(ended):
-                console.print(text(f"  {stream}  {line}", "dim"))
+            yield text(f"{instance.id} last ended {terminal.moment(ended.at)}: {ended.reason} ({ended.message})")
+            yield from (text(f"  {stream}  {line}", "dim") for stream, line in _last_lines(ended))
 
 
 def _version(instance: InstanceView) -> str | None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-import httpx
 from pydantic import ValidationError
 
+from agent_manager.cli.ctl import http, unreachable
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode, exit_code_of
+from agent_manager.cli.ctl.http import Answer, Http, InvalidUrlError, Parameters
 from agent_manager.protocol.messages import Message
 from agent_manager.protocol.operations import MAX_PAGE_SIZE
 from agent_manager.protocol.subjects import token
 
 PREFIX = "/api/v1"
-CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
 """How long the API may take to answer, added to what a command waits."""
 PATIENCE_S = 5.0
@@ -25,9 +26,7 @@ PATIENCE_S = 5.0
 RETRY_S = 0.2
 SILENCE_S = 60.0
 """An event stream that is silent for longer, comments included, has been lost."""
-CONNECTIONS = 16
 
-Parameters = Mapping[str, str | int | float]
 M = TypeVar("M", bound=Message)
 
 
@@ -41,8 +40,8 @@ class _Page(Message):
 class Api:
     """One API. Every method raises AgentctlError."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
-        self._http = http
+    def __init__(self, client: Http, url: str) -> None:
+        self._http = client
         self._url = url
 
     async def get(self, path: str, parameters: Parameters | None = None, *, patience_s: float = PATIENCE_S) -> Any:
@@ -56,11 +55,12 @@ class Api:
                     raise
             await asyncio.sleep(RETRY_S)
 
-    async def post(self, path: str, *, wait_s: float) -> Any:
-        """Ask for a change, and for the answer to be held until it is done or `wait_s` are over."""
-        return await self._answer("POST", path, {"wait": wait_s}, wait_s + ANSWER_TIMEOUT_S)
+    async def post(self, path: str, *, wait_s: float | None = None) -> Any:
+        """Ask for a change; where it can be waited for, for the answer to be held until it is done or `wait_s` are over."""
+        parameters = {} if wait_s is None else {"wait": wait_s}
+        return await self._answer("POST", path, parameters, (wait_s or 0.0) + ANSWER_TIMEOUT_S)
 
-    async def all_pages(self, path: str) -> dict[str, Any]:
+    async def all_pages(self, path: str, *, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """A list in one piece, in the shape of its pages."""
         items: list[Any] = []
         page_token: str | None = None
@@ -68,7 +68,7 @@ class Api:
             parameters: dict[str, str | int] = {"page_size": MAX_PAGE_SIZE}
             if page_token is not None:
                 parameters["page_token"] = page_token
-            page = understood(_Page, await self.get(path, parameters))
+            page = understood(_Page, await self.get(path, parameters, patience_s=patience_s))
             items.extend(page.items)
             page_token = page.next_page_token
             if page_token is None:
@@ -80,54 +80,44 @@ class Api:
     ) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of an answer that does not end by itself, after the event `last_id`."""
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
-        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
-        with self._explained():
+        with self._explained(SILENCE_S):
             async with self._http.stream(
-                "GET", PREFIX + path, params=parameters, headers=headers, timeout=timeout
+                "GET", PREFIX + path, parameters, timeout_s=SILENCE_S, headers=headers
             ) as response:
-                if response.is_error:
-                    await response.aread()
-                    raise self._refused(response)
-                yield response.aiter_lines()
+                if not 200 <= response.status < 300:
+                    raise self._refused(await http.read(response))
+                yield http.lines(response.aiter_stream())
 
     async def _answer(self, method: str, path: str, parameters: Parameters, timeout_s: float) -> Any:
-        timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=None)
-        with self._explained():
-            response = await self._http.request(method, PREFIX + path, params=parameters, timeout=timeout)
-        if response.is_error:
-            raise self._refused(response)
-        return self._json(response)
+        with self._explained(timeout_s):
+            answer = await self._http.request(method, PREFIX + path, parameters, timeout_s=timeout_s)
+        if not answer.is_success:
+            raise self._refused(answer)
+        return self._json(answer)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, timeout_s: float) -> Iterator[None]:
         try:
             yield
-        except httpx.UnsupportedProtocol as error:
-            raise AgentctlError(f"{self._url!r} is not a URL of an API: {error}", ExitCode.USAGE) from error
-        except httpx.TransportError as error:
-            why = str(error) or type(error).__name__
-            raise AgentctlError(
-                f"the API at {self._url} cannot be reached ({why}); is `agent-manager up` running? "
-                "If it is elsewhere, name it with --api-url",
-                ExitCode.UNREACHABLE,
-            ) from error
+        except unreachable.FAILURES as error:
+            raise unreachable.explained(error, self._url, timeout_s=timeout_s) from error
 
-    def _refused(self, response: httpx.Response) -> AgentctlError:
-        problem = self._json(response)
+    def _refused(self, answer: Answer) -> AgentctlError:
+        problem = self._json(answer)
         if not isinstance(problem, dict) or not {"code", "detail"} <= problem.keys():
-            raise self._stranger(response)
+            raise self._stranger(answer)
         return AgentctlError(str(problem["detail"]), exit_code_of(str(problem["code"])), problem=problem)
 
-    def _json(self, response: httpx.Response) -> Any:
+    def _json(self, answer: Answer) -> Any:
         try:
-            return response.json()
-        except ValueError as error:
-            raise self._stranger(response) from error
+            return json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            raise self._stranger(answer) from error
 
-    def _stranger(self, response: httpx.Response) -> AgentctlError:
+    def _stranger(self, answer: Answer) -> AgentctlError:
         return AgentctlError(
-            f"what answers at {self._url} is not the management API (HTTP {response.status_code}, "
-            f"{response.headers.get('content-type', 'no content type')}); name the right one with --api-url",
+            f"what answers at {self._url} is not the management API (HTTP {answer.status}, "
+            f"{answer.content_type or 'no content type'}); name the right one with --api-url",
             ExitCode.UNREACHABLE,
         )
 
@@ -135,14 +125,14 @@ class Api:
 @asynccontextmanager
 async def connected_to(url: str) -> AsyncIterator[Api]:
     """An API client for the time of a block. Raises AgentctlError for a URL that is none."""
-    limits = httpx.Limits(max_connections=CONNECTIONS)
     try:
-        # Without trust_env: a proxy meant for the internet cannot reach this machine's loopback addresses.
-        http = httpx.AsyncClient(base_url=url, limits=limits, trust_env=False)
-    except httpx.InvalidURL as error:
+        client = Http(url)
+    except InvalidUrlError as error:
         raise AgentctlError(f"{url!r} is not a URL of an API: {error}", ExitCode.USAGE) from error
-    async with http:
-        yield Api(http, url)
+    try:
+        yield Api(client, url)
+    finally:
+        await client.close()
 
 
 def agent_path(agent_id: str, verb: str | None = None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent_manager.cli.ctl import terminal
+from agent_manager.cli.ctl import formats, terminal
 from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
 from agent_manager.protocol.resources import AgentView, ChangeResult
@@ -79,7 +79,7 @@ def _pids(agent: AgentView) -> str:
 
 def _print(outcome: Outcome, *, as_json: bool) -> None:
     if as_json and outcome.document is not None:
-        terminal.print_json(outcome.document)
+        formats.print_json(outcome.document)
     if outcome.exit_code is not ExitCode.OK:
         terminal.complain(outcome.words)
     elif not as_json:

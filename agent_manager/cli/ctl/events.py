@@ -6,7 +6,7 @@ import json
 
 from rich.text import Text
 
-from agent_manager.cli.ctl import terminal
+from agent_manager.cli.ctl import formats, terminal
 from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
 from agent_manager.cli.ctl.following import followed
@@ -26,7 +26,7 @@ async def follow_events(api: Api, agent_id: str | None, *, as_json: bool) -> Exi
         if event.type == "gap":
             terminal.complain(f"{document['events']:,} events are gone: {document['reason']}")
         elif as_json:
-            terminal.print_json(document)
+            formats.print_json(document)
         else:
             console.print(_line(understood(EventMessage, document)))
     raise AssertionError("a followed stream does not end by itself")

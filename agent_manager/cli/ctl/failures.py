@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 5
     NOT_DONE = 6
     INTERRUPTED = 130
+    CLOSED_PIPE = 141
 
 
 EXPLAINED = """\b
@@ -32,6 +33,7 @@ Exit codes:
   5  the API or a manager cannot be reached
   6  accepted, but not done within the wait
   130  interrupted (Ctrl-C)
+  141  whoever read the output has gone (a closed pipe)
 """
 
 _OF_CODE: Mapping[str, ExitCode] = {

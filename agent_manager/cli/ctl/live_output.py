@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent_manager.cli.ctl import terminal
+from agent_manager.cli.ctl import formats, terminal
 from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import ExitCode
 from agent_manager.cli.ctl.following import followed
@@ -36,7 +36,7 @@ async def follow_logs(api: Api, wanted: Wanted, *, as_json: bool) -> ExitCode:
             printer.close()
             return _ended(document)
         if as_json:
-            terminal.print_json({"event": event.type, **document})
+            formats.print_json({"event": event.type, **document})
         elif event.type == "gap":
             _tell_gap(document)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_manager.cli.ctl import terminal
+from agent_manager.cli.ctl import formats
 from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import ExitCode
 from agent_manager.protocol.resources import LogsResult
@@ -15,7 +15,7 @@ async def print_logs(api: Api, agent_id: str, *, tail: int, instance_id: str | N
         parameters["instance_id"] = instance_id
     document = await api.get(agent_path(agent_id, "logs"), parameters)
     if as_json:
-        terminal.print_json(document)
+        formats.print_json(document)
         return ExitCode.OK
     streams = [stream for stream in understood(LogsResult, document).streams if stream.lines]
     for number, stream in enumerate(streams):

@@ -1,15 +1,15 @@
-"""What people see: consoles, tables, and words that are safe to print."""
+"""What people see: consoles, and words that are safe to print."""
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from agent_manager.cli.printable import printable
@@ -42,42 +42,48 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-def out() -> Console:
-    """Standard output. Colours only on a terminal, and not with NO_COLOR."""
-    return Console(width=None if sys.stdout.isatty() else UNLIMITED_WIDTH, highlight=False)
+class Output(Console):
+    """Standard output. On a terminal with colours, unless NO_COLOR is set; without one, nothing is cut."""
+
+    def __init__(self) -> None:
+        is_terminal = sys.stdout.isatty()
+        # With `no_color` alone, bold and dim would still be written.
+        super().__init__(
+            width=None if is_terminal else UNLIMITED_WIDTH,
+            highlight=False,
+            color_system=None if os.environ.get("NO_COLOR") else "auto",
+        )
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to whoever ends the program, where rich would end it itself."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def out() -> Output:
+    """Standard output as it is now."""
+    return Output()
 
 
 def complain(message: str) -> None:
     """Say what went wrong, on standard error."""
-    print(f"agentctl: {printable(message)}", file=sys.stderr)
-
-
-def print_json(document: Any) -> None:
-    """Print a document of the API on one line."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
-
-
-def table(*headings: str, whole: Iterable[str] = ()) -> Table:
-    """An empty table without lines. Where a terminal is too narrow columns fold, except those named in `whole`."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        made.add_column(heading, overflow="fold", no_wrap=heading in whole)
-    return made
+    with suppress(BrokenPipeError):
+        # Nobody is left who could be told.
+        print(f"agentctl: {printable(message)}", file=sys.stderr)
 
 
 def text(value: object, style: str = "") -> Text:
-    """A cell; what other programs wrote into it is shown, never interpreted. None is shown as a hyphen."""
+    """Words; what other programs wrote into them is shown, never interpreted. None is shown as a hyphen."""
     return Text("-" if value is None else printable(str(value)), style=style)
 
 
-def name(value: str, style: str = "") -> Text:
-    """A cell that stays on one line, whatever is in the name."""
-    return text(value.replace("\n", "\N{REPLACEMENT CHARACTER}"), style)
+def name(value: object, style: str = "") -> Text:
+    """Words that stay on one line, whatever is in them."""
+    return text(value if value is None else str(value).replace("\n", "\N{REPLACEMENT CHARACTER}"), style)
 
 
 def status(value: str) -> Text:
     """A lifecycle, an availability or the status of something, in its colour."""
-    return text(value, _STYLES.get(value, ""))
+    return name(value, _STYLES.get(value, ""))
 
 
 def moment(at: datetime | None) -> str | None:
@@ -97,6 +103,15 @@ def duration(seconds: float) -> str:
 def digest(value: str | None) -> str | None:
     """As much of a digest as tells versions apart."""
     return None if value is None else value[:12]
+
+
+def size(count: float) -> str:
+    """Bytes in the largest unit that leaves a digit before the point, such as 20.1 MiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
 
 
 def pids(instances: Iterable[InstanceView]) -> str | None:

@@ -1,0 +1,66 @@
+"""The scripts `agentctl` and `agent-manager`: what has to hold before a program is loaded, which takes a moment itself.
+
+Belongs here: the standard streams, and Ctrl-C during imports. Nothing of ours is imported above, hence early.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import io
+import os
+import signal
+import sys
+
+
+def agentctl() -> None:
+    """Entry point of the script `agentctl`."""
+    _run("agent_manager.cli.agentctl")
+
+
+def agent_manager() -> None:
+    """Entry point of the script `agent-manager`."""
+    _run("agent_manager.cli.agent_manager")
+
+
+def _run(program: str) -> None:
+    _open_missing_streams()
+    # Nothing has to be put away yet: a Ctrl-C may simply end the process. One that is ignored (nohup) stays ignored.
+    heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heeds_interrupts:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # What is imported stays; looking through it again and again for garbage is a twentieth of the start.
+    gc.disable()
+    loaded = importlib.import_module(program)
+    gc.enable()
+    if heeds_interrupts:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        loaded.main()
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Whoever reads may be gone (`| head -1`): nobody is to be told of that at the end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _open_missing_streams() -> None:
+    """A standard stream that was closed (`>&-`) is as good as /dev/null, and no socket gets its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+    sys.stdin = sys.stdin or _stream(0, "r")
+    sys.stdout = sys.stdout or _stream(1, "w")
+    sys.stderr = sys.stderr or _stream(2, "w")
+
+
+def _stream(number: int, mode: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.FileIO(number, mode, closefd=False), encoding="utf-8")
