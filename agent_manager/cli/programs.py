@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+from types import FrameType
 
 
 def agentctl() -> None:
@@ -25,11 +26,11 @@ def agent_manager() -> None:
 
 def _run(program: str) -> None:
     _open_missing_streams()
-    # Nothing has to be put away yet: a Ctrl-C may simply end the process. One that is ignored (nohup) stays ignored.
+    # One that is ignored (nohup) stays ignored.
     heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heeds_interrupts:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What is imported stays; looking through it again and again for garbage is a twentieth of the start.
+        signal.signal(signal.SIGINT, _end)
+    # What is imported stays: looking through it again and again for garbage finds none.
     gc.disable()
     loaded = importlib.import_module(program)
     gc.enable()
@@ -41,11 +42,16 @@ def _run(program: str) -> None:
         _flush()
 
 
+def _end(number: int, _: FrameType | None) -> None:
+    """While a program is loaded nothing has to be put away. (The default action would be none for PID 1.)"""
+    os._exit(128 + number)
+
+
 def _flush() -> None:
-    """Whoever reads may be gone (`| head -1`): nobody is to be told of that at the end."""
+    """Whoever reads may be gone (`| head -1`), and nobody is to be told of that at the end."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
 

@@ -21,6 +21,7 @@ PAGES = {
 KINDS = {"sh", "bash", "python", "yaml", "json", "console", "text", "ini", "promql"}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if "\n```sh\n" in text])
 async def test_the_commands_of_a_page_work(page: str, tmp_path: Path) -> None:
     async with newcomer_in(tmp_path) as newcomer:

@@ -16,7 +16,14 @@ from typing import Any
 import agent_manager
 
 SOURCES = str(Path(agent_manager.__file__).parents[1])
-COMMAND = (sys.executable, "-c", "from agent_manager.cli.programs import agentctl; agentctl()")
+
+
+def started(program: str) -> tuple[str, ...]:
+    """What its script does."""
+    return (sys.executable, "-c", f"from agent_manager.cli.programs import {program}; {program}()")
+
+
+COMMAND = started("agentctl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,14 @@ class Run:
 class Agentctl:
     """Runs it in `directory`, with `variables` and nothing else of note in its environment."""
 
-    def __init__(self, directory: Path, **variables: str) -> None:
+    def __init__(self, directory: Path, *, command: tuple[str, ...] = COMMAND, **variables: str) -> None:
         self._directory = directory
-        self._environment = {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCES, "TZ": "UTC", **variables}
+        self._command = command
+        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCES, "TZ": "UTC", **variables}
+
+    def program(self, name: str) -> Agentctl:
+        """Another program, run in the same way."""
+        return Agentctl(self._directory, command=started(name), **self.environment)
 
     async def __call__(self, *arguments: str, **variables: str) -> Run:
         """Run it to its end."""
@@ -55,7 +67,12 @@ class Agentctl:
     async def running(self, *arguments: str, **variables: str) -> AsyncIterator[Process]:
         """Run it for as long as the block lasts, at most."""
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, *arguments, cwd=self._directory, env={**self._environment, **variables}, stdout=PIPE, stderr=PIPE
+            *self._command,
+            *arguments,
+            cwd=self._directory,
+            env={**self.environment, **variables},
+            stdout=PIPE,
+            stderr=PIPE,
         )
         try:
             yield process

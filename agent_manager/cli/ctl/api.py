@@ -56,7 +56,7 @@ class Api:
             await asyncio.sleep(RETRY_S)
 
     async def post(self, path: str, *, wait_s: float | None = None) -> Any:
-        """Ask for a change; where it can be waited for, for the answer to be held until it is done or `wait_s` are over."""
+        """Ask for a change, and for the answer to be held until it is done or `wait_s` are over, if that can be."""
         parameters = {} if wait_s is None else {"wait": wait_s}
         return await self._answer("POST", path, parameters, (wait_s or 0.0) + ANSWER_TIMEOUT_S)
 

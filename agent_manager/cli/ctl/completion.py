@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 import typer
 
 from agent_manager.cli.ctl.address import Place
-from agent_manager.cli.ctl.api import Api, agent_path, connected_to, understood
+from agent_manager.cli.ctl.api import Api, connected_to, understood
 from agent_manager.cli.ctl.failures import AgentctlError
 from agent_manager.protocol.operations import MAX_PAGE_SIZE
-from agent_manager.protocol.resources import AgentList, StatusResult
+from agent_manager.protocol.resources import AgentList, InstanceList
 
-PATIENCE_S = 1.0
+PATIENCE_S = 2.0
 """How long a person who has pressed tab waits at most."""
 
 
@@ -24,11 +24,8 @@ def agent_ids(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def instance_ids(context: typer.Context, incomplete: str) -> list[str]:
-    """Instances of the agent that stands there already, whose id begins so."""
-    agent_id = context.params.get("agent_id")
-    if not isinstance(agent_id, str):
-        return []
-    return [found for found in _asked(context, lambda api: _instances(api, agent_id)) if found.startswith(incomplete)]
+    """Instances whose id begins so. Of every agent: behind an option without its value no argument is known yet."""
+    return [found for found in _asked(context, _instances) if found.startswith(incomplete)]
 
 
 def _asked(context: typer.Context, ask: Callable[[Api], Awaitable[list[str]]]) -> list[str]:
@@ -50,6 +47,6 @@ async def _agents(api: Api) -> list[str]:
     return [agent.id for agent in understood(AgentList, document).items]
 
 
-async def _instances(api: Api, agent_id: str) -> list[str]:
-    document = await api.get(agent_path(agent_id, "status"), patience_s=0.0)
-    return [instance.id for instance in understood(StatusResult, document).instances]
+async def _instances(api: Api) -> list[str]:
+    document = await api.get("/instances", {"page_size": MAX_PAGE_SIZE}, patience_s=0.0)
+    return [instance.id for instance in understood(InstanceList, document).items]

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from agent_manager.cli.ctl import terminal
-from agent_manager.cli.ctl.api import PATIENCE_S, Api, Parameters
+from agent_manager.cli.ctl.api import PATIENCE_S, Api
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
+from agent_manager.cli.ctl.http import Parameters
 
 RETRY_S = 0.5
 """Pause between two attempts to go on."""

@@ -1,6 +1,6 @@
 """HTTP as far as `agentctl` needs it: requests to one address, over httpcore.
 
-Not over httpx, whose import costs more than that of everything else here.
+Not over httpx, which imports a command line of its own as well.
 """
 
 from __future__ import annotations
@@ -51,9 +51,12 @@ class Http:
     def __init__(self, url: str) -> None:
         """Raises InvalidUrlError."""
         parts = _parsed(url)
-        self._scheme, self._host = parts.scheme.encode(), (parts.hostname or "").encode("idna")
+        self._scheme, self._host, self._netloc = (
+            parts.scheme.encode(),
+            _ascii(parts.hostname or ""),
+            _ascii(parts.netloc),
+        )
         self._port, self._path = parts.port, parts.path.rstrip("/")
-        self._netloc = parts.netloc.encode("idna")
         self._pool = httpcore.AsyncConnectionPool(
             max_connections=CONNECTIONS,
             # That of the system, which people know how to add to, in place of a list that comes with a package.
@@ -112,6 +115,13 @@ async def lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
         *whole, rest = (rest + decoder.decode(chunk)).split("\n")
         for line in whole:
             yield line.removesuffix("\r")
+
+
+def _ascii(host: str) -> bytes:
+    try:
+        return host.encode("idna")
+    except UnicodeError as error:
+        raise InvalidUrlError(f"{host!r} is not the name of a host") from error
 
 
 def _parsed(url: str) -> SplitResult:

@@ -39,8 +39,8 @@ class Page:
         for line in (*head, *shown, *blank):
             yield from line
             yield Segment.line()
-        where = f"  lines {self.offset + 1}-{self.offset + len(shown)} of {len(body)}" if len(body) > len(shown) else ""
-        foot = terminal.text(self.foot + where, "dim")
+        where = f"lines {self.offset + 1}-{self.offset + len(shown)} of {len(body)}  " if len(body) > len(shown) else ""
+        foot = terminal.text(where + self.foot, "dim")
         foot.truncate(options.max_width, overflow="ellipsis")
         foot.end = ""
         yield foot

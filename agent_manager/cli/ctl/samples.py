@@ -26,10 +26,11 @@ async def take_sample(api: Api, before: Sample | None, *, patience_s: float = PA
     """Two requests, however many instances there are (more only beyond a page). Raises AgentctlError."""
     nodes = understood(NodeList, await api.all_pages("/nodes", patience_s=patience_s)).items
     instances = understood(InstanceList, await api.all_pages("/instances", patience_s=patience_s)).items
-    return Sample(nodes, instances, _rates(before.instances if before else (), instances))
+    return Sample(nodes, instances, rates(before.instances if before else (), instances))
 
 
-def _rates(before: Sequence[InstanceSample], now: Sequence[InstanceSample]) -> dict[str, float]:
+def rates(before: Sequence[InstanceSample], now: Sequence[InstanceSample]) -> dict[str, float]:
+    """How many processors each instance used between two looks, where both saw the same process."""
     earlier: dict[LaunchKey, InstanceSample] = {(one.id, one.incarnation): one for one in before}
     rates: dict[str, float] = {}
     for later in now:

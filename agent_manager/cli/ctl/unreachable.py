@@ -34,15 +34,15 @@ def _words(error: Exception, url: str, timeout_s: float) -> str:
                 f"the API at {url} did not answer within {timeout_s:g} s; what was asked for may have been done: look "
                 "before asking again. Its log is logs/services/ in the data directory"
             )
-        case httpcore.RemoteProtocolError() if "disconnected" not in str(error):
+        case httpcore.RemoteProtocolError():
             return (
-                f"what listens at {url} does not speak HTTP ({error}), so it is not the management API: "
-                f"name the right one with --api-url{'' if url.startswith('https') else ', https:// where it uses TLS'}"
+                f"what listens at {url} gave no HTTP answer ({error}); if the API is being restarted, try again, else "
+                "this is something else: name the API with --api-url, with https:// where it uses TLS"
             )
         case AnswerTooLargeError():
             return f"what listens at {url} does not stop answering, so it is not the management API; {_ELSEWHERE}"
         case _:
-            why = str(error) or "the connection was closed without an answer"
+            why = str(error) or type(error).__name__
             return f"the API at {url} cannot be reached ({why}); is `agent-manager up` running? I{_ELSEWHERE[1:]}"
 
 

@@ -99,7 +99,7 @@ async def test_a_nodes_file_that_cannot_be_used_is_named(lost_agentctl: Agentctl
 
 
 async def test_what_is_no_url_is_wrong_usage(lost_agentctl: Agentctl) -> None:
-    for url in ("localhost:8000", "ftp://localhost", "http://localhost:port"):
+    for url in ("localhost:8000", "ftp://localhost", "http://localhost:port", "http://a..b", "http://"):
         run = await lost_agentctl("--api-url", url, "ls")
         assert run.exit_code == 2, url
         assert_readable(run)
@@ -127,6 +127,41 @@ async def test_something_else_at_the_address_is_recognised(lost_agentctl: Agentc
         assert run.exit_code == 5
         assert_readable(run)
         assert "is not the management API" in run.err
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b'INFO {"server_id": "N"}\r\n',
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x50",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    ],
+    ids=["nothing", "nats", "ssh", "tls", "half an answer"],
+)
+async def test_what_gives_no_http_answer_is_told(lost_agentctl: Agentctl, answer: bytes) -> None:
+    async with stranger(answer) as url:
+        run = await lost_agentctl("--api-url", url, "ls")
+    assert run.exit_code == 5
+    assert_readable(run)
+    assert "gave no HTTP answer" in run.err
+    assert "https://" in run.err
+
+
+async def test_https_to_a_port_without_tls_says_so(agentctl: Agentctl, api: LiveApi) -> None:
+    run = await agentctl("--api-url", api.url.replace("http:", "https:"), "ls")
+    assert run.exit_code == 5
+    assert_readable(run)
+    assert "write http:// in --api-url" in run.err
+
+
+async def test_a_node_that_runs_without_an_api_is_told_from_none(lost_agentctl: Agentctl, tmp_path: Path) -> None:
+    write_up_file(tmp_path / ".agent-manager", json.dumps({"nats_url": "nats://bus:4222", "pids": {}}))
+    run = await lost_agentctl("ls")
+    assert run.exit_code == 5
+    assert_readable(run)
+    assert "start `management-api` on its NATS server nats://bus:4222" in run.err
 
 
 async def test_json_of_another_shape_is_not_taken_for_agents(lost_agentctl: Agentctl) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from agent_manager.protocol import operations
 from agent_manager.protocol.messages import Request
@@ -139,6 +140,33 @@ async def test_packages_shows_what_is_wrong_below_the_table(agentctl: Agentctl, 
 async def test_nodes_prints_a_line_for_each_node(agentctl: Agentctl, manager: FakeManager) -> None:
     run = await agentctl("nodes")
     assert run.rows[1][:5] == ["node-1", "host-1", "1", "1", "running"]
+
+
+async def test_status_is_the_short_form(agentctl: Agentctl, manager: FakeManager) -> None:
+    run = await agentctl("status", "echo")
+    assert run.out.startswith("echo: lifecycle active, availability active, health unknown\n")
+    assert run.rows[-1][:3] == ["echo_0", "running", "1234"]
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "name"),
+    [("ls", "agents", "echo"), ("nodes", "nodes", "node-1"), ("packages", "packages", "echo")],
+)
+async def test_forms_of_an_answer(
+    agentctl: Agentctl, manager: FakeManager, api: LiveApi, command: str, path: str, name: str
+) -> None:
+    document = (await api.http.get(f"/api/v1/{path}")).json()
+    assert yaml.safe_load((await agentctl(command, "-o", "yaml")).out) == document
+    assert (await agentctl(command, "-o", "name")).out.splitlines()[0] == name
+    wide, table = (await agentctl(command, "-o", "wide")).rows[0], (await agentctl(command)).rows[0]
+    assert wide[: len(table)] == table
+    assert len(wide) > len(table)
+
+
+async def test_two_forms_at_once_are_wrong_usage(agentctl: Agentctl) -> None:
+    contradiction = await agentctl("ls", "--json", "-o", "yaml")
+    assert contradiction.exit_code == 2
+    assert "contradict each other" in contradiction.err
 
 
 async def test_version_and_exit_codes_are_told(lost_agentctl: Agentctl) -> None:

@@ -125,8 +125,8 @@ async def test_an_unknown_parameter_is_refused_and_the_known_ones_are_named(api:
         ("GET", "agents", "pagesize", ["page_size", "page_token"]),
         ("GET", "agents/echo", "wait", []),
         ("POST", "agents/echo/stop", "wait_s", ["wait"]),
-        ("GET", "agents/echo/logs", "lines", ["instance_id", "tail"]),
-        ("GET", "events", "agent", ["agent_id"]),
+        ("GET", "agents/echo/logs", "lines", ["follow", "instance_id", "tail", "until_stopped"]),
+        ("GET", "events", "agent", ["agent_id", "type"]),
     ):
         for prefix in ("/api/v1", "/api"):
             answer = await api.http.request(method, f"{prefix}/{path}", params={name: "7"})

@@ -102,6 +102,25 @@ async def test_measurements_join_what_the_system_and_what_the_instance_says(benc
     assert measured.counters == {"requests": 3.0}
 
 
+async def test_every_instance_is_measured_in_one_go_in_pages_in_order_of_their_ids(bench: Bench) -> None:
+    await bench.save(replace(agent(), replicas=2), agent("alpha"))
+    for name in ("echo_0", "echo_1", "alpha_0"):
+        await bench.running(name)
+    first = await bench.queries.all_measurements(after="", limit=2)
+    second = await bench.queries.all_measurements(after="echo_0", limit=2)
+    assert [[one.instance.id for one in page] for page in (first, second)] == [["alpha_0", "echo_0"], ["echo_1"]]
+    assert all(one.usage is not None and one.at == bench.clock.wall for one in (*first, *second))
+
+
+async def test_a_process_id_of_another_node_is_not_looked_up_here(bench: Bench) -> None:
+    await bench.save(replace(agent(), node_id="node-2"))
+    there = replace(stored("echo", InstanceStatus.RUNNING), launch=(await bench.running("other_0")).launch)
+    await bench.store.write(lambda transaction: transaction.observe(there, "node-2"))
+    (measured,) = await bench.queries.all_measurements(after="", limit=10)
+    assert (measured.node_id, measured.usage) == ("node-2", None)
+    assert (await bench.queries.measurements("echo"))[0].usage is None
+
+
 async def test_counters_of_an_ended_launch_are_shown_no_more(bench: Bench) -> None:
     await bench.save(agent())
     running = await bench.running()

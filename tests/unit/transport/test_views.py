@@ -59,7 +59,11 @@ def test_measurements() -> None:
     measured = InstanceMeasurement(
         node_id="node-1",
         at=1_700_000_000.0,
-        instance=values.instance(), uptime_s=1.5, heartbeat=None, usage=usage, counters={"requests": 2.0}
+        instance=values.instance(),
+        uptime_s=1.5,
+        heartbeat=None,
+        usage=usage,
+        counters={"requests": 2.0},
     )
     view = views.of_measurement(measured)
     read_back(view)
