@@ -18,10 +18,11 @@ CHECKS: tuple[Check, ...] = (
     host.isolation,
     files.data_directory,
     files.keys,
+    files.packages,
     node.processes,
     node.ports,
 )
-ASYNC_CHECKS: tuple[AsyncCheck, ...] = (files.packages, node.agents)
+ASYNC_CHECKS: tuple[AsyncCheck, ...] = (node.agents,)
 """Those that wait for something else."""
 
 

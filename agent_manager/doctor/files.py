@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from agent_manager.adapters import installation
 from agent_manager.adapters.nats.embedded import NatsFiles
 from agent_manager.adapters.nats.keyring import load_keyring
-from agent_manager.adapters.packages.folder_source import FolderPackageSource
+from agent_manager.adapters.packages.examination import examine
+from agent_manager.adapters.packages.folder_source import package_folders
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
 from agent_manager.domain.errors import AgentManagerError
 
@@ -75,7 +76,7 @@ def keys(patient: Patient) -> Iterator[Finding]:
         yield ok("keys", f"complete and private in {files.keys}")
 
 
-async def packages(patient: Patient) -> AsyncIterator[Finding]:
+def packages(patient: Patient) -> Iterator[Finding]:
     """The packages folder, and every manifest in it."""
     folder = patient.settings.packages_dir
     if not folder.is_dir():
@@ -86,10 +87,11 @@ async def packages(patient: Patient) -> AsyncIterator[Finding]:
         )
         return
     try:
-        found = await FolderPackageSource(folder).scan()
-    except AgentManagerError as error:
-        yield fault("packages", error.message, "check what it is and who may read it")
+        folders = package_folders(folder, sorted(os.listdir(folder)))
+    except OSError as error:
+        yield fault("packages", f"{folder} cannot be listed: {error.strerror or error}", "check who may read it")
         return
+    found = [found for each in folders if (found := examine(each)).spec is not None or found.faults]
     for package in found:
         for wrong in package.faults:
             place = f"{wrong.file}:{wrong.line}" if wrong.line else wrong.file

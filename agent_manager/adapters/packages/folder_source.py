@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from agent_manager.adapters.packages.folder_watch import FolderWatch
@@ -33,6 +33,13 @@ MAX_WATCHED = 32
 """Folders of one package that are watched; what changes below others is found after the interval."""
 
 _MISNAMED = frozenset({"agent.yaml", "agent.yml"})
+
+
+def package_folders(root: Path, names: Iterable[str]) -> list[Path]:
+    """Those of the entries of `root` that may be packages, in their order."""
+    folders = (root / name for name in names if name not in SKIPPED and not name.startswith("."))
+    # `DirEntry.is_dir` raises for a link in a loop, and one bad entry must not hide the others.
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 class FolderPackageSource:
@@ -150,9 +157,7 @@ class FolderPackageSource:
                 f"package folder {self._root} is empty and on another file system than before: it seems not to be "
                 "mounted; mount it, or restart the node to have no packages"
             )
-        folders = (self._root / name for name in names if name not in SKIPPED and not name.startswith("."))
-        # `DirEntry.is_dir` raises for a link in a loop, and one bad entry must not hide the others.
-        return [folder for folder in folders if os.path.isdir(folder)]
+        return package_folders(self._root, names)
 
     def _counts(self, path: Path) -> bool:
         """Whether a change of this path can make a difference to a scan."""

@@ -16,7 +16,7 @@ from agent_manager.domain.errors import NotFoundError
 from agent_manager.ports.observation import Unobserved
 from agent_manager.protocol import headers, operations, resources, subjects, tracing
 from agent_manager.protocol.messages import Message
-from agent_manager.protocol.operations import OPERATIONS, Operation
+from agent_manager.protocol.operations import OPERATIONS, PACKAGES_RETRY, Operation
 from agent_manager.transport import endpoints as endpoints_module
 from agent_manager.transport.endpoints import Endpoints
 from agent_manager.transport.handlers import Call
@@ -103,7 +103,8 @@ def api(operation: Operation) -> str:
 
 async def test_every_operation_is_answered_on_a_subject_of_its_own(manager: Manager, service: Client) -> None:
     for operation in OPERATIONS:
-        body = b'{"id": "7", "agent_id": "echo"}' if operation.agent else b'{"id": "7"}'
+        params = {"name": "echo"} if operation is PACKAGES_RETRY else {}
+        body = json.dumps({"id": "7", "params": params, **({"agent_id": "echo"} if operation.agent else {})}).encode()
         response = await ask(service, own(operation), body)
         assert (response["status"], response["command"], response["id"]) == ("success", operation.name, "7")
     assert [name for name, _ in manager.calls] == [operation.name for operation in OPERATIONS]

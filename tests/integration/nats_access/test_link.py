@@ -115,4 +115,4 @@ async def test_what_may_not_be_subscribed_to_is_named_and_ends_nothing(tmp_path:
         async with kept(access) as link:
             await eventually(lambda: "bus_permission_missing" in link.events)
             assert "may not subscribe to heard.>" in link.troubles[0].text
-            assert link.link.client is not None
+            await eventually(lambda: link.link.client is not None)
