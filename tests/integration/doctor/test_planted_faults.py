@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +17,11 @@ import pytest
 
 from agent_manager.adapters import installation
 from agent_manager.adapters.nats import embedded
+from agent_manager.adapters.sql.migration import migrate
 from agent_manager.doctor import host
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity
+from tests.harness.external_nats import external_nats
 from tests.harness.node import SHIPPED, write_package
 
 
@@ -177,3 +181,41 @@ async def test_a_check_that_breaks_is_a_finding_and_hides_no_other(
         "could not be examined: RuntimeError: unexpected"
     ]
     assert any(each.subject == "packages" for each in all_)
+
+
+async def test_a_database_that_is_away_is_found_without_its_password(place: Path) -> None:
+    (found,) = await trouble(DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/name")
+    assert found.subject == "database"
+    assert "127.0.0.1:1/name cannot be used" in found.message
+    assert "hunter2" not in str(found)
+
+
+async def test_a_database_of_a_newer_version_is_found(place: Path) -> None:
+    url = f"sqlite:///{place / 'newer.db'}"
+    migrate(url)
+    with contextlib.closing(sqlite3.connect(place / "newer.db")) as database, database:
+        database.execute("UPDATE agent_manager_version SET version_num = '9999'")
+        database.execute("UPDATE agent_manager_compatibility SET oldest = '9998'")
+    (found,) = await trouble(DATABASE_URL=url)
+    assert "schema 9999, which programs before 9998 cannot work with" in found.message
+
+
+async def test_a_database_that_waits_to_be_migrated_is_told(place: Path) -> None:
+    url = f"sqlite:///{place / 'older.db'}"
+    (place / "older.db").touch()
+    (told,) = [each for each in await findings(DATABASE_URL=url) if each.subject == "database"]
+    assert told.severity is Severity.WARNING
+    assert "agent-manager migrate" in (told.remedy or "")
+
+
+async def test_a_server_that_is_away_is_found(place: Path) -> None:
+    (found,) = await trouble(AGENT_MANAGER_NATS_URL="nats://127.0.0.1:1")
+    assert found.subject == "NATS"
+    assert "nobody listens there" in found.message
+
+
+async def test_a_server_without_jetstream_is_found(place: Path, tmp_path: Path) -> None:
+    async with external_nats(tmp_path, {}) as server:
+        found = await trouble(AGENT_MANAGER_NATS_URL=server.url)
+    assert [each.subject for each in found] == ["NATS"]
+    assert "JetStream" in found[0].message
