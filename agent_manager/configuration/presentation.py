@@ -15,7 +15,8 @@ from agent_manager.configuration.program import Program
 from agent_manager.configuration.tree import Key, groups_of
 
 MASK = "********"
-_URL_PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")
+_IN_A_URL = re.compile(r'(://[^:/@\s",]*:)[^\s",]*(?=@)|((?:nats|tls)://)[^:/@\s",]+(?=@)')
+"""The password in a URL; in one of NATS a user without a password, which is a token."""
 
 
 def in_force(loaded: Loaded[Any], program: Program[Any]) -> Iterator[tuple[str, str, str]]:
@@ -28,9 +29,10 @@ def shown_value(key: Key, value: Any) -> str:
     """A value as it could stand in a file; of a secret only that there is one, of a URL all but its password."""
     if value is None:
         return ""
-    if key.setting.secret or isinstance(value, SecretStr):
-        return _URL_PASSWORD.sub(MASK, value) if isinstance(value, str) and "://" in value else MASK
-    return _written(key, value)
+    is_url = not isinstance(value, SecretStr) and "://" in str(value)
+    if is_url:
+        return _IN_A_URL.sub(lambda found: f"{found[1] or found[2]}{MASK}", _written(key, value))
+    return MASK if key.setting.secret or isinstance(value, SecretStr) else _written(key, value)
 
 
 def annotated_file(program: Program[Any]) -> str:

@@ -308,7 +308,7 @@ async def test_nothing_is_said_of_delays_that_last_but_once(
     await nats.kill()
     await eventually(lambda: not place.client.is_connected)
     async with running(place.publisher()):
-        await asyncio.sleep(0.2)
+        await eventually(lambda: "events_delayed" in caplog.messages)
         await nats.start()
         await eventually(lambda: "events_published" in caplog.messages)
     assert caplog.messages.count("events_delayed") == 1

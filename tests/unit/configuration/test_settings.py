@@ -168,3 +168,18 @@ def test_what_contradicts_itself_about_the_bus_is_refused(nats: dict[str, str], 
 def test_the_names_of_secrets_are_known_so_that_agents_do_not_inherit_them() -> None:
     assert {"DATABASE_URL", "JWT_SECRET", "AGENT_MANAGER_NATS_PASSWORD"} <= secret_variables()
     assert {key.setting.variables for key in API.keys if key.setting.secret} <= {("DATABASE_URL",), ("JWT_SECRET",), ()}
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "shown"),
+    [
+        ("DATABASE_URL", "postgresql://me:hunter2@h/d", "postgresql://me:********@h/d"),
+        ("DATABASE_URL", "postgresql://me:hun:ter/2@h/d", "postgresql://me:********@h/d"),
+        ("DATABASE_URL", "sqlite:////path/file.db", "sqlite:////path/file.db"),
+        ("AGENT_MANAGER_NATS_URL", "nats://me:hunter2@a:1,nats://b:2", '["nats://me:********@a:1", "nats://b:2"]'),
+        ("AGENT_MANAGER_NATS_URL", "nats://hunter2@a:1", '["nats://********@a:1"]'),
+    ],
+)
+def test_what_is_secret_in_an_address_is_not_shown(variable: str, url: str, shown: str) -> None:
+    values = {value for _, value, _ in in_force(MANAGER.load({variable: url}), MANAGER)}
+    assert shown in values
