@@ -115,7 +115,8 @@ class Link:
             undo.push_async_callback(dispose, client)
             try:
                 await self._hooks.subscribe(client)
-                await client.flush()
+                # Annotated as int, used as seconds. A server that took expired credentials for a moment never answers.
+                await client.flush(timeout=self._pace.connect_timeout_s)  # type: ignore[arg-type]
             except (nats.errors.Error, OSError) as error:
                 self._trouble(diagnose(error, self.access))
                 return None

@@ -197,6 +197,8 @@ async def test_what_agents_leave_behind_is_reaped(container: Container) -> None:
 
 
 async def test_a_killed_manager_costs_no_agent(container: Container) -> None:
+    # A process that is being started looks like its parent for a moment.
+    await eventually(lambda: len(container.processes("agent.py")) == 1)
     [agent] = container.processes("agent.py")
     [manager] = container.processes("agent_manager.daemon")
     manager.kill()

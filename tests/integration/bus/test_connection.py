@@ -160,8 +160,9 @@ async def test_after_an_expiry_another_client_is_built_from_credentials_renewed_
     await eventually(lambda: [record for record in caplog.records if record.message == "bus_credentials_expired"])
     assert [record for record in caplog.records if record.message == "bus_credentials_not_renewed"]
     write_credentials(nats, credentials, OF_MANAGER, None)
-    await eventually(lambda: watched.told == ["connected", "up", "down", "connected", "up"])
-    assert watched.bus.client is watched.clients[1]
+    # In the second of the expiry a server may take them once more, for a moment.
+    await eventually(lambda: [word for word in watched.told if word != "connected"] == ["up", "down", "up"])
+    assert watched.bus.client is watched.clients[-1] is not watched.clients[0]
     await watched.hears()
 
 
