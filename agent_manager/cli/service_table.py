@@ -122,8 +122,10 @@ def _api(plan: NodePlan, api: ApiSettings) -> dict[str, Any]:
     environment = {
         f"{API.prefix}_SERVICE_HOST": host,
         f"{API.prefix}_SERVICE_PORT": str(port),
-        f"{API.prefix}_SERVICE_LOG_LEVEL": plan.settings.service.log_level,
     }
+    if level := plan.given.get(f"{MANAGER.prefix}_SERVICE_LOG_LEVEL"):
+        # The flag is meant for the whole node; what a file says of the manager's log is not.
+        environment[f"{API.prefix}_SERVICE_LOG_LEVEL"] = level
     if plan.nats is not None:
         environment |= _bus(plan, API.prefix, str(plan.nats.files.api_credentials))
     elif not api.nats.is_external:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,12 @@ def test_a_hangup_ends_what_a_person_watches_and_makes_a_service_read_its_settin
     assert (watched["hangup"], service["hangup"]) == ("stop", "reload")
     [manager] = service["services"]
     assert manager["reload_signal"] == "SIGHUP"
+
+
+def test_the_flag_for_the_log_is_meant_for_the_api_too_and_the_managers_setting_is_not(
+    options: NodeOptions, tmp_path: Path
+) -> None:
+    quiet = chosen(tmp_path, service={"log_level": "ERROR"})
+    assert "MANAGEMENT_API_SERVICE_LOG_LEVEL" not in environment(table(quiet), "api")
+    flagged = replace(quiet, given={**quiet.given, "AGENT_MANAGER_SERVICE_LOG_LEVEL": "DEBUG"})
+    assert environment(table(flagged), "api")["MANAGEMENT_API_SERVICE_LOG_LEVEL"] == "DEBUG"
