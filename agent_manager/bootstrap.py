@@ -126,7 +126,7 @@ def build(
     )
     feed = Feed(late.client, on_event=publisher.committed)
     journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=node_id)
-    eyesight = Eyesight(clock)
+    eyesight = Eyesight(clock, observer)
     supervisor = Supervisor(
         launcher=launcher,
         identities=bus.identities,

@@ -18,7 +18,6 @@ from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.ports.launcher import LauncherEvent, ShutdownRequested
 from agent_manager.protocol.release import release
-from agent_manager.services.loop_lag import measure_loop_lag
 from agent_manager.services.trouble import Trouble
 from agent_manager.settings.manager import MANAGER, ManagerSettings, NodeIds
 from agent_manager.telemetry import log_lines, spans
@@ -88,7 +87,6 @@ class Daemon:
         tasks.create_task(manager.bus.run(), name="bus")
 
     def _observe(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:
-        tasks.create_task(measure_loop_lag(manager.observer), name="loop lag")
         if manager.metrics is not None:
             tasks.create_task(manager.metrics.run(), name="metrics")
 

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
 from pydantic import ValidationError
 
 from agent_manager.protocol.messages import EventMessage
 from agent_manager.protocol.subjects import parse_agent_event
+from agent_manager.telemetry.structured import structlog
 from management_api.server_sent import frame
 
 _log = structlog.stdlib.get_logger(__name__)

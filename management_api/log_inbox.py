@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from agent_manager.protocol import subjects
 from agent_manager.protocol.messages import LogLines
+from agent_manager.telemetry.structured import structlog
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -8,7 +8,6 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import nats.errors
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from agent_manager.protocol.errors import ErrorCode, RequestFailedError
 from agent_manager.protocol.messages import Message, Request, Response
 from agent_manager.protocol.operations import NoParams, Operation
 from agent_manager.protocol.resources import NodeList
+from agent_manager.telemetry.structured import structlog
 from management_api.event_feed import EventFeed
 from management_api.event_stream import OpenStreams
 from management_api.nats_link import NatsLink

@@ -6,12 +6,12 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_manager.protocol import headers, tracing
 from agent_manager.telemetry.spans import Spans
+from agent_manager.telemetry.structured import structlog
 from management_api.event_stream import MEDIA_TYPE
 from management_api.metrics import ApiMetrics
 

@@ -99,6 +99,11 @@ class Store(Protocol):
     A unit is a pure function of its transaction: where the database finds it at odds with another one it is run again.
     """
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to it too."""
+        ...
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` and commit; on return what it wrote is on disk. An exception of `work` undoes it alone.
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from agent_manager.protocol.messages import StatusReport
 from agent_manager.sdk.connection import Connection
 from agent_manager.sdk.status import Status
+
+MOMENTS = 10
+"""Into how many an interval is divided: agents of a host beat at these moments only."""
 
 
 class Heartbeat:
@@ -28,7 +33,7 @@ class Heartbeat:
     async def run(self, interval_s: float) -> None:
         """Beat every `interval_s` seconds for ever."""
         while True:
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(pause_s(time.monotonic(), interval_s))
             await self.beat()
 
     async def beat(self) -> None:
@@ -45,3 +50,14 @@ class Heartbeat:
             timestamp=datetime.now(UTC),
         )
         await self._connection.send(self._subject, report.model_dump_json().encode())
+
+
+def pause_s(now: float, interval_s: float) -> float:
+    """Seconds from `now` (the monotonic clock, which is one for all processes of a host) to the next beat.
+
+    It comes at a moment that agents with this interval share, never later than `interval_s`: who listens to a hundred
+    of them is woken for many at once, which costs a fraction. The kernel rounds its timers likewise (`round_jiffies`),
+    systemd its own (`AccuracySec=`).
+    """
+    moment_s = interval_s / MOMENTS
+    return math.floor((now + interval_s) / moment_s) * moment_s - now

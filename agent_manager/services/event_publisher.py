@@ -25,7 +25,9 @@ PUBLISHER = "event-publisher"
 """The name that is held."""
 PAGE = 512
 POLL_S = 1.0
-"""How often it is looked for events that were committed elsewhere."""
+"""How often it is looked for events that other nodes have committed."""
+ALONE_POLL_S = 30.0
+"""The same where no other node writes: what is committed here is told."""
 RETRY_S = 0.5
 MAX_RESTORED = 100_000
 """Most events that a stream which was lost is given back."""
@@ -42,6 +44,7 @@ class EventPublisher:
         self._stream = stream
         self._clock = clock
         self._history_s = history_s
+        self._poll_s = POLL_S if store.is_shared else ALONE_POLL_S
         self._is_publisher = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -87,7 +90,7 @@ class EventPublisher:
         if not self._wake.is_set():
             self._idle.set()
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()
 
     async def _opened(self) -> int:

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from agent_manager.ports.clock import Clock
+from agent_manager.ports.observation import UNOBSERVED, Observer
 
 SETTLE_S = 5.0
 """After the bus came back agents need this long to reconnect; silence is measured from then on."""
-PULSE_S = 0.5
+PULSE_S = 1.0
 """How often the pulse is felt, and the server asked for a sign of life."""
 ROUND_TRIP_S = 1.0
 """A server that has not answered for so long brings no heartbeats either, though it is connected still."""
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 class Eyesight:
     """Knows since when heartbeats could have been received without interruption."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, observer: Observer = UNOBSERVED) -> None:
         self._clock = clock
+        self._observer = observer
         self._since: float | None = None
         self._connected = False
         self._pulse_at = clock.now().mono
@@ -60,7 +62,9 @@ class Eyesight:
         It is asked only where no heartbeat has come since the last pulse, which proves the same.
         """
         while True:
+            due_at = self._clock.now().mono + PULSE_S
             await asyncio.sleep(PULSE_S)
+            self._observer.loop_lagged(max(0.0, self._clock.now().mono - due_at))
             self.check_pulse()
             heard, self._heard = self._heard, False
             answered = heard or await round_trip(ROUND_TRIP_S)

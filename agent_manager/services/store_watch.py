@@ -54,6 +54,11 @@ class WatchedStore:
         self._tried = asyncio.Event()
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to it too."""
+        return self._store.is_shared
+
+    @property
     def state(self) -> StoreState:
         """How it did last."""
         return self._state

@@ -10,10 +10,8 @@ import logging
 import sys
 from typing import Literal
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from agent_manager.protocol import tracing
+from agent_manager.telemetry.structured import EventDict, Processor, WrappedLogger, structlog
 
 LogFormat = Literal["json", "console", "auto"]
 
@@ -47,8 +45,6 @@ def configure(level: str, log_format: LogFormat = "auto") -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its own reports of lost connections; ours say the same with fields.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
-    # A line for every change it sees, those an agent makes in its own folder included.
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 def set_level(level: str) -> None:

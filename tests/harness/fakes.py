@@ -240,6 +240,10 @@ class FailingStore:
         self.reads = 0
         self.refused = 0
 
+    @property
+    def is_shared(self) -> bool:
+        return self._store.is_shared
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         self._check()
         result = await self._store.write(work)

@@ -12,13 +12,19 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from agent_manager.adapters.packages.config_schema import KEY, config_problems
+from agent_manager.adapters.packages.config_defaults import KEY, with_defaults
+from agent_manager.adapters.packages.config_schema import config_problems, schema_problems
 from agent_manager.documents.problems import Problem
 
 TIMEOUT_S = 5.0
 
 
-def checked(schema: Mapping[str, Any], config: Mapping[str, Any]) -> list[Problem]:
+def problems_of(schema: Mapping[str, Any], config: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the schema, or else with the configuration by it."""
+    return schema_problems(schema) or _checked(schema, with_defaults(schema, config))
+
+
+def _checked(schema: Mapping[str, Any], config: Mapping[str, Any]) -> list[Problem]:
     """As `config_problems`, within `TIMEOUT_S`."""
     if not _has_patterns(schema):
         return config_problems(schema, config)

@@ -5,7 +5,6 @@ The schema's own references are followed, others are not: nothing is fetched.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -16,9 +15,9 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from agent_manager.adapters.packages.config_defaults import KEY
 from agent_manager.documents.problems import Problem, dotted, mismatch, shortened, shown
 
-KEY = "config_schema"
 MAX_PROBLEMS = 60
 
 DEFAULT_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,20 +33,6 @@ def schema_problems(schema: Mapping[str, Any]) -> list[Problem]:
         return [mismatch((KEY, "$schema"), shown(dialect), expected)]
     checker = validator(validator.META_SCHEMA, format_checker=validator.FORMAT_CHECKER, registry=_OWN_REFERENCES)
     return [_schema_problem(error) for error, _ in zip(checker.iter_errors(schema), range(MAX_PROBLEMS), strict=False)]
-
-
-def with_defaults(schema: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration, completed by the `default` of each of the schema's `properties`, level by level."""
-    completed = dict(config)
-    properties = schema.get("properties")
-    for name, below in properties.items() if isinstance(properties, Mapping) else ():
-        if not isinstance(below, Mapping):
-            continue
-        if name not in completed and "default" in below:
-            completed[name] = copy.deepcopy(below["default"])
-        if isinstance(completed.get(name), Mapping):
-            completed[name] = with_defaults(below, completed[name])
-    return completed
 
 
 def config_problems(schema: Mapping[str, Any], config: Mapping[str, Any]) -> list[Problem]:

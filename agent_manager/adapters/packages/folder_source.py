@@ -89,7 +89,7 @@ class FolderPackageSource:
 
     def look_again(self) -> None:
         """Let `changes` yield soon."""
-        self._look_at = time.monotonic()
+        self._watch.wake()
 
     def _scan(self) -> tuple[FoundPackage, ...]:
         self._look_at = None
@@ -99,7 +99,7 @@ class FolderPackageSource:
         directories = {self._root}
         for folder in self._folders():
             # Watched before it is looked into: what it lacks now may come any moment.
-            directories.update(_watchable(folder))
+            directories.add(folder)
             if not os.path.lexists(folder / MANIFEST_NAME):
                 found.extend(misnamed_package(folder, present) for present in misnamed(folder))
                 continue
@@ -108,8 +108,7 @@ class FolderPackageSource:
             )
             known[folder.name] = watched
             found.append(_look(watched))
-            near = (*watched.folders[:MAX_WATCHED], *looked_at(watched.reading.data, folder))
-            directories.update(path for one in near for path in _watchable(one))
+            directories.update(watched.folders[:MAX_WATCHED], looked_at(watched.reading.data, folder))
         there = {package.name for package in found}
         found.extend(package for package in self._going(known, now) if package.name not in there)
         self._directories = frozenset(directories)
@@ -132,8 +131,7 @@ class FolderPackageSource:
         due = [watched.due_at for watched in self._known.values() if watched.due_at is not None]
         due.extend(since + self._patience.quiet_s for since in self._gone_since.values())
         if due:
-            earliest = max(now, min(due))
-            self._look_at = earliest if self._look_at is None else min(earliest, self._look_at)
+            self._look_at = max(now, min(due))
 
     def _folders(self) -> list[Path]:
         try:
@@ -207,12 +205,6 @@ def _look(watched: WatchedFolder) -> FoundPackage:
         return watched.look()
     except OSError as error:
         return unreadable_package(watched.folder, error)
-
-
-def _watchable(folder: Path) -> tuple[Path, ...]:
-    """The folder, if it can be watched: one that is not readable, or not UTF-8, would cost all others their watch."""
-    readable = os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
-    return (folder,) if readable and printable(str(folder)) == str(folder) else ()
 
 
 def misnamed(folder: Path) -> list[str]:

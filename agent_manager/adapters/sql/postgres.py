@@ -54,6 +54,11 @@ class PostgresStore:
         self._check_at = 0.0
         self._is_open = False
 
+    @property
+    def is_shared(self) -> bool:
+        """Every node of a cluster works on it."""
+        return True
+
     async def open(self) -> None:
         """Connect and check the schema; may be tried again. Raises UnavailableError."""
         try:

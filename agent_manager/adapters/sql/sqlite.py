@@ -46,6 +46,11 @@ class SqliteStore:
         self._holds = LocalHolds()
         self._is_open = False
 
+    @property
+    def is_shared(self) -> bool:
+        """No other process works on the file."""
+        return False
+
     async def open(self) -> None:
         """Connect and check the schema. Once only.
 

@@ -29,6 +29,7 @@ from tests.harness.waiting import eventually
 
 LIMITS = StreamLimits(max_age_s=3600.0, max_bytes=1 << 24, replicas=1)
 HISTORY_S = 3600.0
+NEVER_S = 3600.0
 
 
 def event(name: str, **changes: Any) -> Event:
@@ -98,6 +99,7 @@ async def place(nats: NatsHarness, tmp_path: Path) -> AsyncIterator[Place]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_publisher, "POLL_S", 0.05)
+    monkeypatch.setattr(event_publisher, "ALONE_POLL_S", 0.05)
     monkeypatch.setattr(event_publisher, "RETRY_S", 0.02)
 
 
@@ -122,6 +124,18 @@ async def test_what_was_committed_before_and_what_follows_is_published_in_order(
         publisher.committed()
         await publisher.flushed()
         assert await place.messages() == names(0, 5)
+
+
+async def test_what_another_node_commits_is_published_though_nobody_tells(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_publisher, "ALONE_POLL_S", NEVER_S)
+    monkeypatch.setattr(SqliteStore, "is_shared", True)
+    async with running(place.publisher()):
+        await place.commit(event("one"))
+        await place.has("one")
+        await place.commit(event("two"))
+        await place.has("one", "two")
 
 
 async def test_subscribers_hear_each_event_with_its_sequence(place: Place, nats: NatsHarness) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify
 
 from agent_manager.adapters.packages import folder_watch
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
@@ -205,20 +206,19 @@ async def test_a_missing_root_is_looked_at_after_every_interval(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "failure",
+    ("method", "failure"),
     [
-        OSError(errno.ENOSPC, "OS file watch limit reached"),
-        RuntimeError("Error creating recommended watcher: Too many open files"),
-        PermissionError(errno.EACCES, "Permission denied"),
+        ("__init__", OSError(errno.EMFILE, "Too many open files")),
+        ("add_watch", OSError(errno.ENOSPC, "No space left on device")),
     ],
 )
 async def test_without_kernel_watches_the_interval_finds_changes_and_it_is_logged_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str, failure: OSError
 ) -> None:
-    def refused(*_paths: Path, **_options: object) -> AsyncGenerator[set[folder_watch.FileChange]]:
+    def refused(*_arguments: object, **_options: object) -> None:
         raise failure
 
-    monkeypatch.setattr(folder_watch, "awatch", refused)
+    monkeypatch.setattr(INotify, method, refused)
     async with discovery(tmp_path, interval_s=0.05) as seen:
         await eventually(lambda: seen.scans >= 3)
         write_package(tmp_path, "found")
@@ -232,3 +232,51 @@ async def test_watching_ends_when_it_is_cancelled(tmp_path: Path) -> None:
     for _ in range(10):
         async with discovery(tmp_path) as seen:
             await seen.quiet()
+
+
+async def test_a_root_that_is_a_link_is_followed_to_where_it_leads_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_watch, "LOOK_S", 0.05)
+    write_package(tmp_path / "first", "old")
+    write_package(tmp_path / "second", "new")
+    root = tmp_path / "current"
+    root.symlink_to("first")
+    async with discovery(root) as seen:
+        await eventually(lambda: seen.names() == ["old"])
+        (tmp_path / "next").symlink_to("second")
+        (tmp_path / "next").rename(root)
+        await eventually(lambda: seen.names() == ["new"])
+        write_package(tmp_path / "second", "newer")
+        await eventually(lambda: seen.names() == ["new", "newer"])
+
+
+async def test_a_package_that_is_a_link_is_followed_to_where_it_leads_now(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    for number in (1, 2):
+        write_package(tmp_path, f"release-{number}", f"version: {number}.0.0\nentrypoint: main.py\n")
+    (root / "it").symlink_to("../release-1")
+    async with discovery(root) as seen:
+        await eventually(lambda: seen.version("it") == "1.0.0")
+        (root / "next").symlink_to("../release-2")
+        (root / "next").rename(root / "it")
+        await eventually(lambda: seen.version("it") == "2.0.0")
+        (tmp_path / "release-2" / "agent.yaml").write_text("version: 3.0.0\nentrypoint: main.py\n", encoding="utf-8")
+        await eventually(lambda: seen.version("it") == "3.0.0")
+
+
+async def test_two_links_to_one_folder_are_two_packages_and_both_are_followed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    shared = write_package(tmp_path, "shared")
+    for name in ("one", "two"):
+        (root / name).symlink_to("../shared")
+    async with discovery(root) as seen:
+        await eventually(lambda: seen.names() == ["one", "two"])
+        (shared / "agent.yaml").write_text("version: 2.0.0\nentrypoint: main.py\n", encoding="utf-8")
+        await eventually(lambda: [seen.version(name) for name in ("one", "two")] == ["2.0.0", "2.0.0"])
+        (root / "one").unlink()
+        await eventually(lambda: seen.names() == ["two"])
+        (shared / "agent.yaml").write_text("version: 3.0.0\nentrypoint: main.py\n", encoding="utf-8")
+        await eventually(lambda: seen.version("two") == "3.0.0")

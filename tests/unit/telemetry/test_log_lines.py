@@ -31,7 +31,7 @@ Configure = Callable[..., io.StringIO]
 def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     """Configures, and returns what standard error will hold. The whole process is put back as it was."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level, {name: logging.getLogger(name).level for name in ("nats", "watchfiles")}
+    before = root.handlers[:], root.level, logging.getLogger("nats").level
 
     def configure(level: str, log_format: LogFormat = "auto", *, terminal: bool = False) -> io.StringIO:
         written = Terminal() if terminal else io.StringIO()
@@ -40,9 +40,8 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
         return written
 
     yield configure
-    root.handlers[:], root.level = before[0], before[1]
-    for name, level in before[2].items():
-        logging.getLogger(name).setLevel(level)
+    root.handlers[:], root.level, nats_level = before
+    logging.getLogger("nats").setLevel(nats_level)
     structlog.reset_defaults()
 
 
