@@ -16,13 +16,13 @@ from tests.harness.postgres import PostgresDatabases
 async def database_url(request: pytest.FixtureRequest) -> AsyncIterator[str | None]:
     """The database of the node: None for its own SQLite file.
 
-    With `AGENT_MANAGER_TEST_DATABASE=postgresql` every test runs on PostgreSQL that does not choose for itself.
+    With `TEST_DATABASE=postgresql` every test runs on PostgreSQL that does not choose for itself.
     """
-    wanted = getattr(request, "param", None) or os.environ.get("AGENT_MANAGER_TEST_DATABASE", "sqlite")
+    wanted = getattr(request, "param", None) or os.environ.get("TEST_DATABASE", "sqlite")
     if wanted == "sqlite":
         yield None
         return
-    assert wanted == "postgresql", f"AGENT_MANAGER_TEST_DATABASE is {wanted}, not sqlite or postgresql"
+    assert wanted == "postgresql", f"TEST_DATABASE is {wanted}, not sqlite or postgresql"
     databases: PostgresDatabases = request.getfixturevalue("postgres")
     async with databases.database() as url:
         yield url
