@@ -180,5 +180,4 @@ def test_a_manager_that_does_not_read_blocks_nothing(tmp_path: Path) -> None:
         wait_until(all_sent.exists)
         (other,) = (child for child in psutil.Process(launcher.process.pid).children() if child.name() == "sleep")
         other.kill()
-        wait_until(lambda: not other.is_running())
-        assert "service other: ended with signal 9" in launcher.warnings
+        wait_until(lambda: "service other: ended with signal 9" in launcher.warnings)
