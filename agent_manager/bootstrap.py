@@ -48,6 +48,7 @@ from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
 from agent_manager.services.renewal import Renewal
+from agent_manager.services.retention import Limits, Retention
 from agent_manager.services.store_watch import WatchedStore
 from agent_manager.services.supervisor import Supervisor
 from agent_manager.settings.manager import ManagerSettings, MetricsSettings, NodeIds, secret_variables
@@ -79,6 +80,7 @@ class Manager:
     discovery: Discovery
     following: LogFollowing
     publisher: EventPublisher
+    retention: Retention
     observer: Observer
     metrics: MetricsListener | None
 
@@ -123,6 +125,9 @@ def build(
         stream=JetStreamEvents(late.client, _event_limits(settings)),
         clock=clock,
         history_s=settings.events.max_age_s,
+    )
+    retention = Retention(
+        store=store, publisher=publisher, clock=clock, limits=lambda: _retention(live.now), observer=observer
     )
     feed = Feed(late.client, on_event=publisher.committed)
     journal = Journal(store=store, launcher=launcher, announcer=feed, node_id=node_id)
@@ -233,6 +238,7 @@ def build(
         discovery=discovery,
         following=following,
         publisher=publisher,
+        retention=retention,
         observer=observer,
         metrics=_listener(settings.metrics, registry),
     )
@@ -243,6 +249,18 @@ def _event_limits(settings: ManagerSettings) -> StreamLimits:
         max_age_s=settings.events.max_age_s,
         max_bytes=settings.events.max_bytes,
         replicas=settings.nats.replicas,
+    )
+
+
+def _retention(settings: ManagerSettings) -> Limits:
+    chosen = settings.retention
+    return Limits(
+        interval_s=settings.service.cleanup_interval_s,
+        # A stream that was lost is filled again from the database.
+        events_age_s=max(chosen.events_max_age_s, settings.events.max_age_s),
+        events=chosen.events_max_count,
+        exits_age_s=chosen.exits_max_age_s,
+        exits_per_agent=chosen.exits_max_per_agent,
     )
 
 

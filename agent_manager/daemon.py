@@ -101,6 +101,7 @@ class Daemon:
         looked = await manager.discovery.look()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(manager.reconciler.run(), name="reconciler")
+            tasks.create_task(manager.retention.run(), name="retention")
             tasks.create_task(manager.discovery.run(looked=looked), name="discovery")
             manager.launcher.ready()
 

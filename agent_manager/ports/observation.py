@@ -40,6 +40,10 @@ class Observer(Protocol):
         """The event loop came back so much later than it was asked to."""
         ...
 
+    def records_removed(self, table: str, count: int) -> None:
+        """Retention has deleted so many records of a table, `events` or `exits`."""
+        ...
+
 
 class Tracer(Protocol):
     """Records spans."""
@@ -71,6 +75,9 @@ class Unobserved:
         """See `Observer`."""
 
     def loop_lagged(self, seconds: float) -> None:
+        """See `Observer`."""
+
+    def records_removed(self, table: str, count: int) -> None:
         """See `Observer`."""
 
     def span(self, name: str, attributes: Mapping[str, str], *, server: bool = False) -> AbstractContextManager[object]:

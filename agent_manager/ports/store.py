@@ -61,6 +61,18 @@ class Transaction(Protocol):
         """The newest exits of an agent, newest first."""
         ...
 
+    def agents_with_exits(self, after: str, limit: int) -> Sequence[str]:
+        """Ids above `after` of agents that exits are kept of, ordered; agents that are gone themselves included."""
+        ...
+
+    def trim_exits(self, agent_id: str, *, before: float, keep: int, settled: float, limit: int) -> int:
+        """Delete an agent's oldest exits, at most `limit`: those before `before`, and those beyond its `keep` newest.
+
+        Moments are Unix seconds. None from `settled` or later goes, whatever the rest says: its launcher may tell of it
+        again, and a record that is gone would be made anew. Returns how many are deleted.
+        """
+        ...
+
     def append_event(self, event: Event) -> Event:
         """Add an event; returns it with its sequence."""
         ...
@@ -90,6 +102,15 @@ class Transaction(Protocol):
 
     def first_event_number(self, *, since: float) -> int | None:
         """The lowest number of those events that happened at `since` (Unix seconds) or later; None without any."""
+        ...
+
+    def trim_events(self, *, through: int, before: float, keep: int, limit: int) -> int:
+        """Delete events from the lowest number on, at most `limit`; returns how many.
+
+        Those go that happened before `before` (Unix seconds), and those whose number is `keep` or more below the
+        highest. It ends at the first that stays, so that what is left has no gap. What never goes: events with a number
+        above `through` or none at all, and the one with the highest, by which the next one is numbered.
+        """
         ...
 
 

@@ -46,9 +46,20 @@ class EventPublisher:
         self._history_s = history_s
         self._poll_s = POLL_S if store.is_shared else ALONE_POLL_S
         self._is_publisher = False
+        self._published: int | None = None
+        self._leads = asyncio.Event()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._delay = Trouble(log, begins="events_delayed", ends="events_published")
+
+    @property
+    def published(self) -> int | None:
+        """The number of the last event that is in the stream for certain; None where this is not the publisher."""
+        return self._published
+
+    async def leading(self) -> None:
+        """Wait until this is the publisher of the cluster, and knows how far the stream has come."""
+        await self._leads.wait()
 
     def committed(self) -> None:
         """There is something to publish."""
@@ -71,17 +82,19 @@ class EventPublisher:
             except UnavailableError as error:
                 self._delay.met(error.message)
             finally:
-                self._is_publisher = False
+                self._is_publisher, self._published = False, None
+                self._leads.clear()
                 self._idle.set()
             await asyncio.sleep(RETRY_S)
 
     async def _publish(self) -> None:
-        last = await self._opened()
+        self._published = last = await self._opened()
+        self._leads.set()
         while True:
             self._wake.clear()
             events = await self._after(last)
             if events:
-                last = await self._published(events, last)
+                self._published = last = await self._sent(events, last)
             self._delay.over()
             if not events:
                 await self._pause()
@@ -113,7 +126,7 @@ class EventPublisher:
         log.warning("event_stream_made", extra={"first_sequence": first})
         await self._stream.restart(first)
 
-    async def _published(self, events: Sequence[Event], last: int) -> int:
+    async def _sent(self, events: Sequence[Event], last: int) -> int:
         first = _number(events[0])
         if first != last + 1:
             # The numbers between belong to events that are not in this database, and never come.

@@ -38,10 +38,8 @@ class ManagerServiceSettings(ServiceSettings):
     """Packages are watched; this is how often they are looked at anyway."""
     monitoring_interval_s: Annotated[float, seconds(0.1, 3_600), Setting(live=True)] = 10.0
     """How often what is and what should be are compared although nobody nudged."""
-    cleanup_interval_s: Annotated[float, seconds(1, 7 * _DAY_S), Setting(awaits="retention of tasks and events")] = (
-        3_600.0
-    )
-    """How often old records are removed."""
+    cleanup_interval_s: Annotated[float, seconds(1, 7 * _DAY_S), Setting(live=True)] = 3_600.0
+    """How often records are removed from the database that are beyond the limits of `retention`."""
     stop_timeout_s: Annotated[float, seconds(1, 3_600)] = 90.0
     """How long all agents together may take to stop when the node goes down, before they are ended."""
 
@@ -77,6 +75,19 @@ class EventSettings(Group):
     """How long events are kept in the stream, and how far back one that was lost is filled again."""
     max_bytes: Annotated[int, whole(1_048_576, 1 << 50)] = 1 << 30
     """Most bytes of the stream; the oldest events go first."""
+
+
+class RetentionSettings(Group):
+    """What the database keeps of events and exits. Both limits count: what is beyond one of them is removed."""
+
+    events_max_age_s: Annotated[float, seconds(60, 3_650 * _DAY_S), Setting(live=True)] = 30 * _DAY_S
+    """How long events are kept once they are published; never less than `events.max_age`."""
+    events_max_count: Annotated[int, whole(1, 1_000_000_000), Setting(live=True)] = 1_000_000
+    """Most events that are kept once they are published."""
+    exits_max_age_s: Annotated[float, seconds(3_600, 3_650 * _DAY_S), Setting(live=True)] = 90 * _DAY_S
+    """How long the records of ended processes are kept."""
+    exits_max_per_agent: Annotated[int, whole(1, 1_000_000), Setting(live=True)] = 1_000
+    """Most of those records that are kept of an agent; those of the last hour stay in any case."""
 
 
 class MetricsSettings(Group):
@@ -120,6 +131,8 @@ class ManagerSettings(Group):
     """The bus."""
     events: EventSettings = EventSettings()
     """The public stream of events."""
+    retention: RetentionSettings = RetentionSettings()
+    """What the database keeps of events and exits."""
     metrics: MetricsSettings = MetricsSettings()
     """What Prometheus scrapes."""
     health: HealthSettings = HealthSettings()

@@ -10,14 +10,9 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats
-from nats.aio.client import Client
-
-from agent_manager.adapters.nats.embedded import NatsFiles
-from agent_manager.protocol import subjects
 from tests.harness.agents import plain_python, sdk_agent
 from tests.harness.event_observer import stored_events
-from tests.harness.node import Node, kill
+from tests.harness.node import Node, as_manager, kill
 from tests.harness.waiting import eventually
 
 COUNTER = (
@@ -59,19 +54,6 @@ async def kill_each(node: Node) -> AsyncIterator[str]:
         kill(old)
         await node.replaced(part, old)
         yield part
-
-
-@asynccontextmanager
-async def as_manager(node: Node) -> AsyncIterator[Client]:
-    """A connection that may look into the stream."""
-    credentials = NatsFiles(data_dir=node.data_dir).manager_credentials
-    client = await nats.connect(
-        node.state["nats_url"], user_credentials=credentials, inbox_prefix=subjects.MANAGER_INBOX_PREFIX.encode()
-    )
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def test_output_is_followed_over_rotations_and_the_death_of_every_part(node: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -228,6 +229,67 @@ async def test_exits_are_those_of_one_agent_newest_first_and_limited(store: Stor
     assert [e.launch_id for e in await store.read(lambda t: t.exits("echo", 3))] == ["launch-3", "launch-0", "launch-2"]
 
 
+async def record_exits(store: Store, *moments: float, agent_id: str = "echo") -> None:
+    def work(t: Transaction) -> None:
+        for at in moments:
+            t.record_exit(agent_id, 0, "node-1", exit_(f"{agent_id}-{at:g}", at=at))
+
+    await store.write(work)
+
+
+async def moments_of_exits(store: Store, agent_id: str = "echo") -> list[float]:
+    return [e.at for e in reversed(await store.read(lambda t: t.exits(agent_id, 1000)))]
+
+
+def _trim_exits(**limits: float) -> Callable[[Transaction], int]:
+    wanted: dict[str, Any] = {"before": 0.0, "keep": 100, "settled": 1000.0, "limit": 100, **limits}
+    return lambda t: t.trim_exits("echo", **wanted)
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        ({}, [10.0, 20.0, 30.0, 40.0, 50.0]),
+        ({"before": 30.0}, [30.0, 40.0, 50.0]),
+        ({"before": 1000.0}, []),
+        ({"keep": 2}, [40.0, 50.0]),
+        ({"keep": 5}, [10.0, 20.0, 30.0, 40.0, 50.0]),
+        ({"keep": 4, "before": 30.0}, [30.0, 40.0, 50.0]),
+        ({"keep": 1, "before": 30.0}, [50.0]),
+        ({"keep": 1, "settled": 20.0}, [20.0, 30.0, 40.0, 50.0]),
+        ({"before": 1000.0, "settled": 40.0}, [40.0, 50.0]),
+        ({"before": 1000.0, "limit": 2}, [30.0, 40.0, 50.0]),
+    ],
+)
+async def test_exits_go_that_are_old_or_too_many_but_for_what_is_not_settled(
+    store: Store, limits: dict[str, float], kept: list[float]
+) -> None:
+    await record_exits(store, 30.0, 10.0, 50.0, 20.0, 40.0)
+    await record_exits(store, 10.0, agent_id="other")
+    assert await store.write(_trim_exits(**limits)) == 5 - len(kept)
+    assert await moments_of_exits(store) == kept
+    assert await moments_of_exits(store, "other") == [10.0]
+
+
+async def test_of_exits_of_one_moment_no_more_go_than_may(store: Store) -> None:
+    def work(t: Transaction) -> None:
+        for number in range(4):
+            t.record_exit("echo", number, "node-1", exit_(f"launch-{number}", at=10.0))
+
+    await store.write(work)
+    assert await store.write(_trim_exits(keep=2)) == 0
+    assert await store.write(_trim_exits(before=11.0, limit=3)) == 3
+
+
+async def test_agents_with_exits_are_read_in_order_and_limited(store: Store) -> None:
+    assert list(await store.read(lambda t: t.agents_with_exits("", 10))) == []
+    for agent_id in ("b", "a-2", "c", "a", "B"):
+        await record_exits(store, 1.0, 2.0, agent_id=agent_id)
+    assert list(await store.read(lambda t: t.agents_with_exits("", 10))) == ["B", "a", "a-2", "b", "c"]
+    assert list(await store.read(lambda t: t.agents_with_exits("a", 2))) == ["a-2", "b"]
+    assert list(await store.read(lambda t: t.agents_with_exits("c", 2))) == []
+
+
 # ---------------------------------------------------------------- events
 
 
@@ -288,6 +350,74 @@ async def test_an_event_keeps_the_number_it_has(store: Store) -> None:
     await store.write(lambda t: t.mark_published({sequence: 7}))
     await store.write(lambda t: t.mark_published({sequence: 8}))
     assert [e.number for e in await store.read(lambda t: t.events(0, 10))] == [7]
+
+
+async def publish_events(store: Store, *moments: float, first: int = 1) -> None:
+    """Events that happened then, with the numbers from `first` on."""
+
+    def work(t: Transaction) -> None:
+        added = [t.append_event(replace(event(), at=at)) for at in moments]
+        t.mark_published({e.sequence or 0: number for number, e in enumerate(added, first)})
+
+    await store.write(work)
+
+
+def _trim_events(**limits: float) -> Callable[[Transaction], int]:
+    wanted: dict[str, Any] = {"through": 1000, "before": 0.0, "keep": 100, "limit": 100, **limits}
+    return lambda t: t.trim_events(**wanted)
+
+
+@pytest.mark.parametrize(
+    ("limits", "gone"),
+    [
+        ({}, 0),
+        ({"before": 30.0}, 2),
+        ({"before": 1000.0}, 4),
+        ({"keep": 3}, 2),
+        ({"keep": 1}, 4),
+        ({"keep": 5}, 0),
+        ({"keep": 4, "before": 40.0}, 3),
+        ({"keep": 2, "before": 20.0}, 3),
+        ({"keep": 1, "through": 12}, 2),
+        ({"before": 1000.0, "through": 0}, 0),
+        ({"before": 1000.0, "limit": 2}, 2),
+    ],
+)
+async def test_events_go_that_are_old_or_too_many_but_for_the_last_and_what_is_not_published(
+    store: Store, limits: dict[str, float], gone: int
+) -> None:
+    await publish_events(store, 10.0, 20.0, 30.0, 40.0, 50.0, first=11)
+    waiting = await store.write(lambda t: t.append_event(replace(event(), at=1.0)))
+    assert await store.write(_trim_events(**limits)) == gone
+    kept = await store.read(lambda t: t.published_events(0, 100))
+    assert [e.number for e in kept] == list(range(11, 16))[gone:]
+    assert list(await store.read(lambda t: t.unpublished_events(10))) == [waiting]
+    assert await store.read(lambda t: t.last_event_number()) == 15
+
+
+async def test_an_old_event_after_a_young_one_stays_so_that_there_is_no_gap(store: Store) -> None:
+    await publish_events(store, 10.0, 50.0, 20.0, 60.0)
+    assert await store.write(_trim_events(before=40.0)) == 1
+    assert [e.number for e in await store.read(lambda t: t.published_events(0, 100))] == [2, 3, 4]
+
+
+async def test_trimming_where_there_is_nothing_deletes_nothing(store: Store) -> None:
+    assert await store.write(_trim_events(before=1000.0)) == 0
+    assert await store.write(_trim_exits(before=1000.0)) == 0
+
+
+async def test_events_that_come_while_others_go_are_all_kept(store: Store) -> None:
+    await publish_events(store, *([1.0] * 60))
+
+    async def trim() -> int:
+        return sum([await store.write(_trim_events(before=2.0, limit=5)) for _ in range(20)])
+
+    async with asyncio.TaskGroup() as group:
+        trimming = group.create_task(trim())
+        added = await asyncio.gather(*(store.write(_append(str(number))) for number in range(40)))
+    assert trimming.result() == 59
+    kept = await store.read(lambda t: t.unpublished_events(100))
+    assert sorted(e.sequence or 0 for e in kept) == sorted(e.sequence or 0 for e in added)
 
 
 async def test_whoever_follows_published_events_misses_none_whatever_the_order_of_commits(store: Store) -> None:

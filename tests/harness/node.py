@@ -22,6 +22,8 @@ import nats
 import psutil
 from nats.aio.client import Client
 
+from agent_manager.adapters.nats.embedded import NatsFiles
+from agent_manager.protocol import subjects
 from tests.harness.waiting import eventually
 
 SHIPPED = Path(__file__).parents[2] / "agent_packages"
@@ -233,6 +235,19 @@ async def node_under_test(tmp_path: Path, *shipped: str, database_url: str | Non
         yield node
     finally:
         await node.close()
+
+
+@contextlib.asynccontextmanager
+async def as_manager(node: Node) -> AsyncIterator[Client]:
+    """A connection that may look into the stream."""
+    credentials = NatsFiles(data_dir=node.data_dir).manager_credentials
+    client = await nats.connect(
+        node.state["nats_url"], user_credentials=credentials, inbox_prefix=subjects.MANAGER_INBOX_PREFIX.encode()
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def kill(pid: int) -> None:

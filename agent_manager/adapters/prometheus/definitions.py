@@ -138,6 +138,13 @@ STORE_DURATION = Metric(
     values="`read`, `write`",
     buckets=_UNIT_BUCKETS_S,
 )
+RECORDS_REMOVED = Metric(
+    name="agent_manager_records_removed_total",
+    kind=Kind.COUNTER,
+    help="Records that retention has deleted from the database; by the manager that publishes the events alone",
+    labels=("table",),
+    values="`events`, `exits`",
+)
 JOURNAL_PENDING = Metric(
     name="agent_manager_journal_pending",
     kind=Kind.GAUGE,
@@ -185,6 +192,7 @@ METRICS: tuple[Metric, ...] = (
     STORE_AVAILABLE,
     STORE_ERRORS,
     STORE_DURATION,
+    RECORDS_REMOVED,
     JOURNAL_PENDING,
     JOURNAL_LOST,
     FEED_WAITING,

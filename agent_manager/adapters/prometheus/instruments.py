@@ -14,6 +14,7 @@ from agent_manager.telemetry.definitions import bounded
 SUCCESS = "success"
 UNKNOWN = "unknown"
 KINDS = ("read", "write")
+TABLES = ("events", "exits")
 
 _OPERATIONS = frozenset({*(operation.name for operation in OPERATIONS), UNKNOWN})
 _OUTCOMES = frozenset({*(code.value for code in ErrorCode), SUCCESS})
@@ -33,6 +34,7 @@ class Instruments:
         self._bus_reconnects = definitions.BUS_RECONNECTS.counter(registry)
         self._bus_errors = definitions.BUS_ERRORS.counter(registry)
         self._loop_lag = definitions.LOOP_LAG.histogram(registry)
+        self._removed = definitions.RECORDS_REMOVED.counter(registry)
         self._was_connected = False
         # A series that begins at its first event hides that event from rate() and increase().
         for reason in ExitReason:
@@ -40,6 +42,8 @@ class Instruments:
         for kind in KINDS:
             self._store_errors.labels(kind)
             self._units.labels(kind)
+        for table in TABLES:
+            self._removed.labels(table)
 
     def request_begun(self) -> None:
         """See the port."""
@@ -77,3 +81,7 @@ class Instruments:
     def loop_lagged(self, seconds: float) -> None:
         """See the port."""
         self._loop_lag.observe(seconds)
+
+    def records_removed(self, table: str, count: int) -> None:
+        """See the port."""
+        self._removed.labels(table).inc(count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import (
@@ -112,6 +113,25 @@ class SqlTransaction:
         query = select(exits).where(exits.c.agent_id == agent_id).order_by(*newest).limit(limit)
         return [rows.exit_of(row) for row in self._rows(query)]
 
+    def agents_with_exits(self, after: str, limit: int) -> Sequence[str]:
+        """Ids above `after` of agents that exits are kept of, ordered."""
+        # From each id to the next one in the index: DISTINCT would read every exit.
+        lowest = func.min(exits.c.agent_id)
+        found = select(lowest.label("agent_id")).where(exits.c.agent_id > after).cte(recursive=True)
+        next_one = select(lowest).where(exits.c.agent_id > found.c.agent_id).scalar_subquery()
+        found = found.union_all(select(next_one).where(found.c.agent_id.is_not(None)))
+        query = select(found.c.agent_id).where(found.c.agent_id.is_not(None)).limit(limit)
+        return self._connection.execute(query).scalars().all()
+
+    def trim_exits(self, agent_id: str, *, before: float, keep: int, settled: float, limit: int) -> int:
+        """Delete an agent's oldest exits."""
+        this = exits.c.agent_id == agent_id
+        edge = select(exits.c.at).where(this).order_by(exits.c.at.desc()).offset(keep - 1).limit(1)
+        oldest_kept = self._connection.execute(edge).scalar_one_or_none()
+        border = min(settled, before if oldest_kept is None else max(before, oldest_kept))
+        oldest = select(exits.c.launch_id).where(this, exits.c.at < border).order_by(exits.c.at).limit(limit)
+        return self._connection.execute(delete(exits).where(exits.c.launch_id.in_(oldest))).rowcount
+
     def append_event(self, event: Event) -> Event:
         """Add an event; returns it with its sequence."""
         key = self._connection.execute(insert(events), rows.event_values(event)).inserted_primary_key
@@ -145,6 +165,16 @@ class SqlTransaction:
         query = select(func.min(events.c.number)).where(events.c.at >= since)
         first: int | None = self._connection.execute(query).scalar_one()
         return first
+
+    def trim_events(self, *, through: int, before: float, keep: int, limit: int) -> int:
+        """Delete events from the lowest number on, up to the first that stays."""
+        top = self.last_event_number()
+        query = select(events.c.number, events.c.at).where(events.c.number <= min(through, top - 1))
+        lowest = self._connection.execute(query.order_by(events.c.number).limit(limit)).all()
+        gone = list(takewhile(lambda row: row.at < before or row.number <= top - keep, lowest))
+        if gone:
+            self._connection.execute(delete(events).where(events.c.number <= gone[-1].number))
+        return len(gone)
 
     def _events(self, which: ColumnElement[bool], order: Column[int], limit: int) -> Sequence[Event]:
         query = select(events).where(which).order_by(order).limit(limit)

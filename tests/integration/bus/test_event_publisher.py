@@ -175,6 +175,36 @@ async def test_two_publishers_take_turns(place: Place) -> None:
         await place.has(*names(0, 50))
 
 
+async def test_only_the_publisher_knows_what_is_in_the_stream(place: Place) -> None:
+    await place.commit(*map(event, names(0, 3)))
+    publisher, waiting = place.publisher(), place.publisher()
+    assert publisher.published is None
+    async with running(publisher):
+        await publisher.leading()
+        async with running(waiting):
+            await eventually(lambda: publisher.published == 3)
+            assert waiting.published is None
+            await place.commit(event("event 3"))
+            publisher.committed()
+            await eventually(lambda: publisher.published == 4)
+    assert await place.last() == 4
+    assert publisher.published is None
+
+
+async def test_a_stream_that_is_lost_is_filled_with_what_retention_has_left(place: Place) -> None:
+    await place.commit(*map(event, names(0, 6)))
+    async with running(place.publisher()):
+        await place.has(*names(0, 6))
+    await place.client.jetstream().delete_stream(subjects.EVENT_STREAM)
+    await place.store.write(lambda t: t.trim_events(through=6, before=0.0, keep=2, limit=100))
+    async with running(place.publisher()) as publisher:
+        await place.has(*names(4, 6))
+        await place.commit(event("event 6"))
+        publisher.committed()
+        await place.has(*names(4, 7))
+    assert await place.last() == 7
+
+
 async def test_a_publisher_that_does_not_know_that_it_was_superseded_does_no_harm(place: Place) -> None:
     await place.commit(*map(event, names(0, 2)))
     async with running(place.publisher()):

@@ -48,6 +48,15 @@ def test_every_reason_is_there_before_its_first_exit(instruments: Instruments, r
     assert {exits(registry, reason) for reason in ExitReason} == {0.0}
 
 
+def test_records_removed_are_counted_by_table(instruments: Instruments, registry: CollectorRegistry) -> None:
+    def removed(table: str) -> float | None:
+        return registry.get_sample_value("agent_manager_records_removed_total", {"table": table})
+
+    assert (removed("events"), removed("exits")) == (0.0, 0.0)
+    instruments.records_removed("events", 7)
+    assert (removed("events"), removed("exits")) == (7.0, 0.0)
+
+
 def test_restarts_are_counted_and_a_forgiven_history_takes_none_back(
     instruments: Instruments, registry: CollectorRegistry
 ) -> None:
