@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from agent_manager.nats_access.cancellation import heed_cancellation
 from agent_manager.protocol import subjects
 from agent_manager.protocol.errors import ErrorCode, RequestFailedError
 from management_api.event_feed import EventFilter, SentEvent, sent_event
@@ -37,7 +37,7 @@ async def ends(client: Client) -> StreamEnds:
         info = json.loads(answer.data)
     except (nats.errors.Error, OSError, ValueError) as error:
         raise _unavailable(str(error) or type(error).__name__) from error
-    _heed_cancellation()
+    heed_cancellation()
     if "error" in info:
         raise _unavailable(str(info["error"].get("description")))
     return StreamEnds(info["state"]["first_seq"], info["state"]["last_seq"])
@@ -66,7 +66,7 @@ async def _page(client: Client, wanted: EventFilter, first: int) -> tuple[list[S
             await client.publish(subjects.EVENT_STREAM_GET, json.dumps(asked).encode(), reply=inbox)
             while True:
                 answer = await answers.next_msg(timeout=TIMEOUT_S)
-                _heed_cancellation()
+                heed_cancellation()
                 headers: dict[str, Any] = dict(answer.headers or {})
                 if "Status" in headers:
                     return page, _is_more(headers)
@@ -76,13 +76,6 @@ async def _page(client: Client, wanted: EventFilter, first: int) -> tuple[list[S
                 await answers.unsubscribe()
     except (nats.errors.Error, OSError) as error:
         raise _unavailable(str(error) or type(error).__name__) from error
-
-
-def _heed_cancellation() -> None:
-    """`asyncio.wait_for` of Python 3.11, with which nats-py waits, forgets a cancellation that meets the answer."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _event(answer: Msg, headers: dict[str, Any]) -> SentEvent:

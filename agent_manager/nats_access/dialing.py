@@ -12,6 +12,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from agent_manager.nats_access.access import Access
+from agent_manager.nats_access.cancellation import heed_cancellation
 from agent_manager.nats_access.client import AccessClient
 from agent_manager.nats_access.pace import Pace
 from agent_manager.nats_access.trouble import Trouble, diagnose
@@ -94,8 +95,10 @@ class _Attempt:
         try:
             async with asyncio.timeout(pace.connect_timeout_s):
                 await self._client.connect(servers=[server, *others], **options)
+            heed_cancellation()
         except BaseException:
             await dispose(self._client)
+            heed_cancellation()
             raise
         self._connected = True
         return self._client

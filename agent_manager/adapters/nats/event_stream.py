@@ -23,6 +23,7 @@ from nats.js.api import Header, RetentionPolicy, StorageType, StreamConfig, Stre
 from agent_manager.adapters.nats import event_bodies
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.events import Event
+from agent_manager.nats_access.cancellation import heed_cancellation
 from agent_manager.protocol import subjects
 
 AT_ONCE = 64
@@ -133,14 +134,8 @@ class JetStreamEvents:
         try:
             yield client, client.jetstream()
         except (nats.errors.Error, OSError) as error:
+            heed_cancellation()
             raise UnavailableError(
                 f"the stream {subjects.EVENT_STREAM} does not take events: {error or type(error).__name__}"
             ) from error
-        _heed_cancellation()
-
-
-def _heed_cancellation() -> None:
-    """`asyncio.wait_for` of Python 3.11, with which nats-py waits, forgets a cancellation that meets the answer."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+        heed_cancellation()

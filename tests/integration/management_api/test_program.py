@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,16 @@ def test_an_address_others_could_reach_stops_the_start_with_words(tmp_path: Path
     assert log.read_text().startswith("management-api: environment MANAGEMENT_API_SERVICE_HOST: ")
     assert "no authentication" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("nats_url", ["nats://127.0.0.1:1", "nats://192.0.2.1:4222"])
+def test_an_address_that_is_taken_ends_it_with_words(tmp_path: Path, nats_url: str) -> None:
+    log = tmp_path / "api.log"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with program(log, service_port=port, nats_url=nats_url) as process:
+            assert process.wait(timeout=60) == 3
+    assert "address already in use" in log.read_text()
 
 
 def test_a_file_is_read_and_read_again_on_hangup(tmp_path: Path) -> None:

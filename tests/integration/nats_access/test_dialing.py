@@ -259,3 +259,16 @@ async def test_a_server_that_takes_no_more_connections_says_so(tmp_path: Path) -
         # A server that hangs up on what it has not read takes its reason along.
         assert (await trouble(access)).code in (TroubleCode.LIMIT_REACHED, TroubleCode.NO_ANSWER)
         await dispose(client)
+
+
+async def test_a_cancellation_is_heeded_whenever_it_comes() -> None:
+    outcomes = set()
+    for turns in range(40):
+        attempt = asyncio.create_task(dial(Access(servers=("nats://127.0.0.1:1",)), CALLER, Nobodys(), PACE))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_under_way = attempt.cancel()
+        (outcome,) = await asyncio.gather(attempt, return_exceptions=True)
+        assert isinstance(outcome, asyncio.CancelledError) is was_under_way
+        outcomes.add(type(outcome))
+    assert outcomes == {asyncio.CancelledError, NotConnectedError}
