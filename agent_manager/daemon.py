@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from enum import IntEnum
 
 from agent_manager.bootstrap import Manager, build
 from agent_manager.configuration.live import Live
@@ -27,9 +28,19 @@ LAST_WORDS_S = 5.0
 """How long the last observations may take to be written and published when the node goes down."""
 STORE_RETRY_S = 1.0
 """Pause between two attempts to open the store."""
-EXIT_BAD_SETTINGS = 2
 
 log = logging.getLogger(__name__)
+
+
+class ExitCode(IntEnum):
+    """What the launcher is told, and logs. It starts the next manager in any case, unless the node goes down."""
+
+    OK = 0
+    """Asked to stop, by SIGTERM or by the launcher."""
+    FAILED = 1
+    """It failed, in a way nobody has foreseen; its log has the traceback."""
+    BAD_SETTINGS = 2
+    """The settings are wrong, or do not fit what is there; its log says what."""
 
 
 class _OverError(Exception):
@@ -153,7 +164,7 @@ def main() -> None:
         log_lines.configure("INFO")
         for fault in error.faults:
             log.error("settings_refused", extra={"fault": fault})
-        sys.exit(EXIT_BAD_SETTINGS)
+        sys.exit(ExitCode.BAD_SETTINGS)
     service = loaded.settings.service
     log_lines.configure(service.log_level, service.log_format)
     settings = Live(MANAGER, loaded)
@@ -164,7 +175,7 @@ def main() -> None:
     except* AgentManagerError as errors:
         for refused in errors.exceptions:
             log.critical("settings_refused", extra={"fault": str(refused)})
-        sys.exit(EXIT_BAD_SETTINGS)
+        sys.exit(ExitCode.BAD_SETTINGS)
     finally:
         recording.close()
 

@@ -14,11 +14,10 @@ from agent_manager.nats_access.errors import AccessError
 from agent_manager.protocol.release import release
 from agent_manager.telemetry import log_lines, spans
 from management_api.app import create_app
+from management_api.exit_codes import ExitCode
 from management_api.manager_client import ManagerClient
 from management_api.server import ApiServer
 from management_api.settings import API
-
-EXIT_BAD_SETTINGS = 2
 
 
 def main() -> None:
@@ -28,7 +27,7 @@ def main() -> None:
         live = Live(API, API.load(os.environ, config=config), config=config)
     except ConfigurationError as error:
         sys.stderr.writelines(f"management-api: {fault}\n" for fault in error.faults)
-        sys.exit(EXIT_BAD_SETTINGS)
+        sys.exit(ExitCode.BAD_SETTINGS)
     settings = live.now
     service = settings.service
     log_lines.configure(service.log_level, service.log_format)
@@ -43,7 +42,7 @@ def main() -> None:
         manager = ManagerClient(settings)
     except AccessError as error:
         sys.stderr.write(f"management-api: {error}\n")
-        sys.exit(EXIT_BAD_SETTINGS)
+        sys.exit(ExitCode.BAD_SETTINGS)
     recording = spans.of_environment(os.environ, service=service.name, version=release())
     try:
         ApiServer(create_app(manager, settings, recording), manager, settings).run()

@@ -14,6 +14,7 @@ import typer
 
 from agent_manager.cli import configuration, migration, package
 from agent_manager.cli.doctor import doctor
+from agent_manager.cli.exit_codes import ExitCode
 from agent_manager.cli.node import NodeOptions, become_node
 from agent_manager.configuration.loading import ConfigurationError, Loaded
 from agent_manager.configuration.program import Flag
@@ -21,9 +22,6 @@ from agent_manager.domain.errors import AgentManagerError, InvalidRequestError
 from agent_manager.protocol.release import release
 from agent_manager.settings.manager import MANAGER, ManagerSettings
 from management_api.settings import API
-
-EXIT_FAILED = 1
-EXIT_BAD_SETTINGS = 2
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(package.app, name="package")
@@ -174,10 +172,10 @@ def _told() -> Iterator[None]:
     except ConfigurationError as error:
         for fault in error.faults:
             _complain(fault)
-        raise typer.Exit(EXIT_BAD_SETTINGS) from error
+        raise typer.Exit(ExitCode.BAD_SETTINGS) from error
     except AgentManagerError as error:
         _complain(error.message)
-        raise typer.Exit(EXIT_FAILED) from error
+        raise typer.Exit(ExitCode.FAILED) from error
 
 
 def _complain(words: Any) -> None:

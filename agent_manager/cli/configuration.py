@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from agent_manager.cli.exit_codes import ExitCode
 from agent_manager.configuration.loading import DEFAULT, ConfigurationError
 from agent_manager.configuration.presentation import annotated_file, in_force
 from agent_manager.configuration.program import Program
@@ -21,8 +22,6 @@ from management_api.settings import API
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Settings: what is in force, and an annotated file."
 )
-
-EXIT_BAD_SETTINGS = 2
 
 
 class Which(StrEnum):
@@ -54,7 +53,7 @@ def show(
     except ConfigurationError as error:
         for fault in error.faults:
             print(f"agent-manager: {fault}", file=sys.stderr)
-        raise typer.Exit(EXIT_BAD_SETTINGS) from error
+        raise typer.Exit(ExitCode.BAD_SETTINGS) from error
     rows = [row for row in in_force(loaded, program) if not changed or row[2] != DEFAULT]
     if as_json:
         print(json.dumps({name: {"value": value, "origin": origin} for name, value, origin in rows}, indent=2))

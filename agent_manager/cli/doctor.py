@@ -11,10 +11,9 @@ from typing import Annotated
 
 import typer
 
+from agent_manager.cli.exit_codes import ExitCode
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity
-
-EXIT_FAULTS = 1
 
 _MARKS = {Severity.OK: "ok     ", Severity.WARNING: "warning", Severity.FAULT: "FAULT  "}
 
@@ -31,7 +30,7 @@ def doctor(
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
         print(f"\n{len(findings)} findings, {faults} of them faults")
-    raise typer.Exit(EXIT_FAULTS if faults else 0)
+    raise typer.Exit(ExitCode.FAILED if faults else ExitCode.OK)
 
 
 async def _findings(config: Path | None, data_dir: Path | None, *, said: bool) -> list[Finding]:

@@ -11,9 +11,7 @@ from agent_manager.adapters.sql import schema
 from agent_manager.adapters.sql.database_url import postgres_address
 from agent_manager.adapters.sql.migration import inspect_schema, migrate
 from agent_manager.adapters.sql.schema import Schema
-
-PENDING = 3
-"""The exit code of a check that finds something to be done."""
+from agent_manager.cli.exit_codes import ExitCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,7 @@ class Report:
     """What to print, and with which code to exit."""
 
     text: str
-    exit_code: int = 0
+    exit_code: ExitCode = ExitCode.OK
 
 
 def run(url: str, *, check: bool) -> Report:
@@ -32,7 +30,8 @@ def run(url: str, *, check: bool) -> Report:
         found = _found(url, database, is_file=address is None)
         pending = found.revision is None or found.revision < schema.HEAD
         words = _words(found.revision, schema.HEAD if pending else found.revision)
-        return Report(f"{database}: {words}{', not done yet' if pending else ''}", PENDING if pending else 0)
+        code = ExitCode.PENDING if pending else ExitCode.OK
+        return Report(f"{database}: {words}{', not done yet' if pending else ''}", code)
     done = migrate(url)
     return Report(f"{database}: {_words(done.before, done.after)}")
 

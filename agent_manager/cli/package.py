@@ -15,6 +15,7 @@ import agent_manager
 from agent_manager.adapters.packages.examination import examine
 from agent_manager.adapters.packages.folder_source import SKIPPED
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
+from agent_manager.cli.exit_codes import ExitCode
 from agent_manager.cli.printable import printable
 from agent_manager.domain.errors import AgentManagerError, ConflictError, InvalidRequestError, UnavailableError
 from agent_manager.domain.identifiers import agent_id_of_folder
@@ -38,7 +39,7 @@ def check(
     else:
         _print(found)
     if found.faults:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
@@ -51,7 +52,7 @@ def new(
         folder = _made(name, path)
     except AgentManagerError as error:
         print(f"agent-manager: {printable(error.message)}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        raise typer.Exit(ExitCode.FAILED) from error
     agent_id = agent_id_of_folder(name)
     print(
         f"made {folder}, which runs as it is. Next:\n"

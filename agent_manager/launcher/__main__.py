@@ -1,17 +1,15 @@
-"""`python -P -m agent_manager.launcher --table FILE`. Exit code 0 after an orderly stop."""
+"""`python -P -m agent_manager.launcher --table FILE`."""
 
 import fcntl
 import os
 import sys
 
+from agent_manager.launcher.exit_codes import ExitCode
 from agent_manager.launcher.launcher import Launcher
 from agent_manager.launcher.service_table import TableError, load
 
-_EXIT_DISORDERLY = 1
-_EXIT_REFUSED = 2
 
-
-def main() -> int:
+def main() -> ExitCode:
     """Run the launcher; its exit code."""
     match sys.argv[1:]:
         case ["--table", path]:
@@ -28,12 +26,12 @@ def main() -> int:
         return _refuse(f"another launcher of installation {table.installation} is running: {table.lock_file} is locked")
     except OSError as error:
         return _refuse(f"lock file: {error}")
-    return 0 if Launcher(table).run() else _EXIT_DISORDERLY
+    return ExitCode.ORDERLY if Launcher(table).run() else ExitCode.DISORDERLY
 
 
-def _refuse(reason: str) -> int:
+def _refuse(reason: str) -> ExitCode:
     sys.stderr.write(f"launcher: {reason}\n")
-    return _EXIT_REFUSED
+    return ExitCode.REFUSED
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ class ExitCode(IntEnum):
     CLEAN = 0
     """Asked to stop, and did."""
     FAILED = 1
-    """The agent's own code failed outside of a command."""
+    """`on_start` or a background coroutine failed; the traceback is in the log."""
     CONNECTION_LOST = 75
-    """The bus will not have this launch any more: its credentials expired or were revoked. A new launch has others."""
+    """The server refuses this launch for good: its credentials were revoked. A new launch has others."""
     MISCONFIGURED = 78
-    """The environment lacks something."""
+    """A variable of the environment is missing or wrong; the message names it."""
 
 
 class Ending:

@@ -13,24 +13,33 @@ class ExitCode(IntEnum):
     """What a script can tell apart."""
 
     OK = 0
+    """Done."""
     FAILED = 1
+    """The request was refused, or failed; the output could not be written."""
     USAGE = 2
+    """Wrong usage."""
     NOT_FOUND = 3
+    """No such agent."""
     CONFLICT = 4
+    """The agent's present state does not allow it."""
     UNREACHABLE = 5
+    """The API or a manager cannot be reached, or something else answers there."""
     NOT_DONE = 6
+    """Accepted, but not done within the wait."""
     INTERRUPTED = 130
+    """Interrupted (Ctrl-C)."""
     CLOSED_PIPE = 141
+    """Whoever read the output has gone (a closed pipe)."""
 
 
 EXPLAINED = """\b
 Exit codes:
   0  done
-  1  the request was refused, or failed
+  1  the request was refused, or failed; the output could not be written
   2  wrong usage
   3  no such agent
   4  the agent's present state does not allow it
-  5  the API or a manager cannot be reached
+  5  the API or a manager cannot be reached, or something else answers there
   6  accepted, but not done within the wait
   130  interrupted (Ctrl-C)
   141  whoever read the output has gone (a closed pipe)
