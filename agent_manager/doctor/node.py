@@ -97,9 +97,10 @@ async def agents(patient: Patient) -> AsyncIterator[Finding]:
             answer = await http.get("/api/v1/agents", params={"page_size": 1_000})
             answer.raise_for_status()
     except httpx.HTTPError as error:
+        why = f"no answer within {API_TIMEOUT_S:g} s" if isinstance(error, httpx.TimeoutException) else error
         yield fault(
             "API",
-            f"{state['api_url']} does not answer: {error or type(error).__name__}",
+            f"{state['api_url']} does not answer: {why or type(error).__name__}",
             f"{patient.settings.data_dir / 'logs' / 'services' / 'api.log'} says why",
         )
         return

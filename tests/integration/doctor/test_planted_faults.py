@@ -21,7 +21,7 @@ from agent_manager.adapters.sql.migration import migrate
 from agent_manager.doctor import host
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity
-from tests.harness.external_nats import external_nats
+from tests.harness.external_nats import Certificates, external_nats, tls_block
 from tests.harness.node import SHIPPED, write_package
 
 
@@ -219,3 +219,60 @@ async def test_a_server_without_jetstream_is_found(place: Path, tmp_path: Path) 
         found = await trouble(AGENT_MANAGER_NATS_URL=server.url)
     assert [each.subject for each in found] == ["NATS"]
     assert "JetStream" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("identity", "words"),
+    [
+        ({"user": "manager", "password": "hunter2"}, "the server refuses user manager"),
+        ({"token": "hunter2"}, "the server refuses a token"),
+        ({}, "the server refuses no credentials"),
+    ],
+    ids=["password", "token", "nothing"],
+)
+async def test_credentials_that_the_server_refuses_are_found_and_not_shown(
+    place: Path, tmp_path: Path, identity: dict[str, str], words: str
+) -> None:
+    environ = {f"AGENT_MANAGER_NATS_{name.upper()}": value for name, value in identity.items()}
+    async with external_nats(tmp_path, {"authorization": {"user": "manager", "password": "right"}}) as server:
+        (found,) = await trouble(AGENT_MANAGER_NATS_URL=server.url, **environ)
+    assert found.subject == "NATS"
+    assert words in found.message
+    assert server.url in found.message
+    assert "look at the server's log for why" in found.message
+    assert "docs/nats.md" in (found.remedy or "")
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize("content", [None, "", "no credentials at all\n"], ids=["missing", "empty", "damaged"])
+async def test_a_file_of_credentials_that_cannot_be_used_is_named(
+    place: Path, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "manager.creds"
+    if content is not None:
+        file.write_text(content)
+        file.chmod(0o600)
+    async with external_nats(tmp_path, {}) as server:
+        (found,) = await trouble(AGENT_MANAGER_NATS_URL=server.url, AGENT_MANAGER_NATS_CREDS=str(file))
+    assert found.subject == "NATS"
+    assert str(file) in found.message
+    assert found.remedy
+
+
+async def test_a_server_whose_certificate_another_authority_has_signed_is_found(place: Path, tmp_path: Path) -> None:
+    certificates, others = Certificates(tmp_path), Certificates(tmp_path, "others")
+    server_side = {**tls_block(certificates.issue("server", "127.0.0.1")), "jetstream": {"store_dir": str(tmp_path)}}
+    async with external_nats(tmp_path, server_side) as server:
+        right = await trouble(AGENT_MANAGER_NATS_URL=server.url, AGENT_MANAGER_NATS_TLS_CA=str(certificates.ca))
+        (wrong,) = await trouble(AGENT_MANAGER_NATS_URL=server.url, AGENT_MANAGER_NATS_TLS_CA=str(others.ca))
+        (unnamed,) = await trouble(AGENT_MANAGER_NATS_URL=server.url.replace("nats://", "tls://"))
+    assert right == []
+    assert f"not signed by the CA file {others.ca}" in wrong.message
+    assert "not signed by the CAs of this system" in unnamed.message
+    assert all("name its CA with tls_ca" in each.message and each.subject == "NATS" for each in (wrong, unnamed))
+
+
+async def test_an_authority_that_is_no_file_is_found(place: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere.pem"
+    found = await trouble(AGENT_MANAGER_NATS_URL="tls://127.0.0.1:1", AGENT_MANAGER_NATS_TLS_CA=str(missing))
+    assert [str(missing) in each.message and bool(each.remedy) for each in found] == [True]
