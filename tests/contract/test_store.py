@@ -420,6 +420,16 @@ async def test_events_that_come_while_others_go_are_all_kept(store: Store) -> No
     assert sorted(e.sequence or 0 for e in kept) == sorted(e.sequence or 0 for e in added)
 
 
+async def test_two_that_trim_at_the_same_time_delete_each_record_once(store: Store) -> None:
+    await publish_events(store, *([1.0] * 41))
+    await record_exits(store, *map(float, range(40)))
+    trims = [trim for _ in range(8) for trim in (_trim_events(before=2.0, limit=5), _trim_exits(before=50.0, limit=5))]
+    deleted = await asyncio.gather(*map(store.write, trims))
+    assert (sum(deleted[0::2]), sum(deleted[1::2])) == (40, 40)
+    assert [e.number for e in await store.read(lambda t: t.published_events(0, 100))] == [41]
+    assert await moments_of_exits(store) == []
+
+
 async def test_whoever_follows_published_events_misses_none_whatever_the_order_of_commits(store: Store) -> None:
     followed: list[str] = []
     last = 0
