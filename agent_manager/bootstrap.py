@@ -110,16 +110,7 @@ def build(
     output = LogDirectory(settings.data_dir / "logs" / "agents")
     late = _Late()
     launcher = LauncherClient(LAUNCHER_FD, _recipe(bus, node_id, environment, output))
-    store = WatchedStore(
-        store_at(
-            settings.database_url,
-            pool_size=settings.database.pool_size,
-            max_overflow=settings.database.max_overflow,
-        ),
-        clock,
-        observer,
-        spans,
-    )
+    store = _store(settings, clock, observer, spans)
     publisher = EventPublisher(
         store=store,
         stream=JetStreamEvents(late.client, _event_limits(settings)),
@@ -184,25 +175,7 @@ def build(
     reports = Reports(
         supervisor=supervisor, counters=counters, publish=feed.publish, node_id=node_id, shared=bus.shared
     )
-    check = BusCheck(embedded=bus.embedded)
-
-    async def subscribe(client: Client) -> None:
-        await reports.register(client)
-        await endpoints.register(client)
-
-    def connected() -> None:
-        observer.bus_connected()
-        eyesight.opened()
-        tasks.create_task(check.run(late.client()), name="bus check")
-
-    late.connection = BusConnection(
-        access=bus.access,
-        on_connected=subscribe,
-        on_up=connected,
-        on_down=eyesight.closed,
-        on_error=observer.bus_failed,
-        connect_timeout_s=settings.nats.connect_timeout_s,
-    )
+    late.connection = _connection(settings, bus, reports, endpoints, eyesight, observer, tasks)
     discovery = Discovery(
         source=source,
         preparation=preparation,
@@ -242,6 +215,43 @@ def build(
         observer=observer,
         metrics=_listener(settings.metrics, registry),
     )
+
+
+def _store(settings: ManagerSettings, clock: SystemClock, observer: Observer, spans: Spans) -> WatchedStore:
+    chosen = settings.database
+    store = store_at(settings.database_url, pool_size=chosen.pool_size, max_overflow=chosen.max_overflow)
+    return WatchedStore(store, clock, observer, spans)
+
+
+def _connection(
+    settings: ManagerSettings,
+    bus: Bus,
+    reports: Reports,
+    endpoints: Endpoints,
+    eyesight: Eyesight,
+    observer: Observer,
+    tasks: asyncio.TaskGroup,
+) -> BusConnection:
+    check = BusCheck(embedded=bus.embedded)
+
+    async def subscribe(client: Client) -> None:
+        await reports.register(client)
+        await endpoints.register(client)
+
+    def connected() -> None:
+        observer.bus_connected()
+        eyesight.opened()
+        tasks.create_task(check.run(connection.client), name="bus check")
+
+    connection = BusConnection(
+        access=bus.access,
+        on_connected=subscribe,
+        on_up=connected,
+        on_down=eyesight.closed,
+        on_error=observer.bus_failed,
+        connect_timeout_s=settings.nats.connect_timeout_s,
+    )
+    return connection
 
 
 def _event_limits(settings: ManagerSettings) -> StreamLimits:
