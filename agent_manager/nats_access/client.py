@@ -1,7 +1,8 @@
-"""nats-py's client with two things it lacks: insisting on TLS, and leaving in order.
+"""nats-py's client with three things it lacks: insisting on TLS, leaving in order, and outliving what nobody can read.
 
-Both need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the address
-says, and can withdraw its subscriptions only by closing.
+All need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the address says,
+can withdraw its subscriptions only by closing, and stops to read, connected as before, at the first message whose
+subject, reply subject or headers are malformed. Servers let those through.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from agent_manager.nats_access.errors import UnreadableMessageError
+from agent_manager.nats_access.framing import FramingParser
+
 
 class AccessClient(Client):
     """A client. With `tls_wanted`, `connect` raises SecureConnWantedError instead of going on unprotected."""
@@ -20,6 +24,7 @@ class AccessClient(Client):
         super().__init__()
         self._tls_wanted = tls_wanted
         self._taken: list[Subscription] = []
+        self._ps = FramingParser(self)
 
     @property
     def server(self) -> str:
@@ -47,3 +52,25 @@ class AccessClient(Client):
         if self._tls_wanted and not self._server_info.get("tls_required"):
             raise nats.errors.SecureConnWantedError
         return super()._connect_command()
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """A message whose subject or reply subject is no text is nobody's, and cannot be answered: it is lost."""
+        if _is_text(subject) and _is_text(reply):
+            await super()._process_msg(sid, subject, reply, data, headers)
+        else:
+            await self._error_cb(UnreadableMessageError())
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        """None for headers that are none: what they would have said is made anew, and the message is taken."""
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            return None
+
+
+def _is_text(subject: bytes) -> bool:
+    try:
+        subject.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -24,3 +24,10 @@ class CredentialsError(nats.errors.Error):
 
 class TlsError(OSError):
     """A certificate or key of ours cannot be used. An OSError, so that the client takes it for a failed attempt."""
+
+
+class UnreadableMessageError(nats.errors.Error):
+    """A message has come whose subject or reply subject is no text."""
+
+    def __str__(self) -> str:
+        return "a message was thrown away: its subject or reply subject is not UTF-8"

@@ -1,0 +1,53 @@
+"""Where one message of NATS ends and the next begins, for every subject a server lets through.
+
+nats-py's parser takes a vertical tab, a form feed or a carriage return in a subject for the end of it, which the server
+does not: whoever may publish could disconnect everybody who listens, or have them wait for more for ever.
+"""
+
+from __future__ import annotations
+
+from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, CRLF_SIZE, Parser
+
+_END = b"\r\n"
+
+
+class FramingParser(Parser):
+    """Hands nats-py's parser what the server sends line by line and body by body; lines of messages it reads itself."""
+
+    def reset(self) -> None:
+        """Forget what has come so far: another connection begins."""
+        super().reset()
+        self._unread = bytearray()
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take what came from the server. Raises ProtocolError for what is not of NATS, as the parser below does."""
+        self._unread.extend(data)
+        while self._unread:
+            size = self._next_size()
+            if size is None or size > len(self._unread):
+                return
+            piece = bytes(self._unread[:size])
+            del self._unread[:size]
+            if self.state != AWAITING_CONTROL_LINE or not self._begins_message(piece):
+                await super().parse(piece)
+
+    def _next_size(self) -> int | None:
+        if self.state == AWAITING_MSG_PAYLOAD:
+            return self.needed + CRLF_SIZE
+        end = self._unread.find(_END)
+        return None if end < 0 else end + CRLF_SIZE
+
+    def _begins_message(self, line: bytes) -> bool:
+        """`MSG subject sid [reply] size` or `HMSG subject sid [reply] header-size size`, between single spaces."""
+        words = line[: -len(_END)].split(b" ")
+        sizes = {b"MSG": 1, b"HMSG": 2}.get(words[0])
+        if sizes is None or len(words) not in (sizes + 3, sizes + 4):
+            return False
+        if not all(number.isdigit() for number in (words[2], *words[-sizes:])):
+            return False
+        reply = words[3] if len(words) == sizes + 4 else b""
+        self.msg_arg = {"subject": words[1], "sid": int(words[2]), "reply": reply}
+        self.header_needed = int(words[-2]) if sizes == 2 else 0
+        self.needed = int(words[-1])
+        self.state = AWAITING_MSG_PAYLOAD
+        return True
