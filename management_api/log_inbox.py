@@ -70,11 +70,25 @@ class LogInbox:
         size = len(message.data)
         if self._messages and self._size + size > self._limit_bytes:
             return
-        try:
-            lines = LogLines.model_validate_json(message.data)
-        except ValidationError as error:
-            _log.warning("log_lines_unreadable", subject=message.subject, error=str(error))
+        lines = _lines(message)
+        if lines is None:
             return
         self._messages.append((lines, size))
         self._size += size
         self._news.set()
+
+
+def _lines(message: Msg) -> LogLines | None:
+    """What a message tells; its subject decides whose output it is."""
+    told = subjects.parse_log_lines(message.subject)
+    try:
+        lines = LogLines.model_validate_json(message.data)
+    except ValidationError as error:
+        _log.warning("log_lines_unreadable", subject=message.subject, error=f"{error.error_count()} fields are wrong")
+        return None
+    # No byte takes less room in JSON: a reader that went on behind others would not be shown what they hold.
+    if told is None or not 0 <= lines.end - lines.start <= len(message.data):
+        _log.warning("log_lines_unreadable", subject=message.subject, error="it cannot hold the bytes it tells of")
+        return None
+    instance_id, stream = told
+    return lines.model_copy(update={"instance_id": instance_id, "stream": stream})

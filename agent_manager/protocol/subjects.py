@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 TOKEN_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 """What may stand between two dots."""
@@ -194,3 +195,14 @@ def parse_agent_event(subject: str) -> tuple[str, str] | None:
     if len(parts) != 4 or parts[:2] != ["agent", "event"] or not all(_TOKEN.fullmatch(part) for part in parts[2:]):
         return None
     return parts[2], parts[3]
+
+
+def parse_log_lines(subject: str) -> tuple[str, Literal["out", "err"]] | None:
+    """Instance id and stream of an `agent.log.…` subject, None for any other."""
+    parts = subject.split(".")
+    if len(parts) != 4 or parts[:2] != ["agent", "log"] or not _TOKEN.fullmatch(parts[2]):
+        return None
+    match parts[3]:
+        case "out" | "err" as stream:
+            return parts[2], stream
+    return None

@@ -53,4 +53,6 @@ class NatsAgentChannel:
             raise UnavailableError(f"{instance_id} answered {command} with something unreadable") from error
         if response.error is not None:
             raise UnavailableError(f"{instance_id} refused {command}: {response.error.message}")
-        return dict(response.result or {})
+        if not isinstance(response.result, dict | None):
+            raise UnavailableError(f"{instance_id} answered {command} with a result that is no object")
+        return response.result or {}

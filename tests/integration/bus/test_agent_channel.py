@@ -91,6 +91,16 @@ async def test_an_answer_without_a_result_is_an_empty_one(nats: NatsHarness, res
     assert await (await channel(nats)).ask("echo_0", "drain", {}, timeout_s=10.0) == {}
 
 
+@pytest.mark.parametrize("result", ["drained", 5, True, [1], []])
+async def test_a_result_that_is_no_object_is_an_error_and_nothing_more(nats: NatsHarness, result: Any) -> None:
+    async def respond(message: Msg) -> None:
+        await message.respond(json.dumps({**SUCCESS, "result": result}).encode())
+
+    await agent(nats, respond)
+    with pytest.raises(UnavailableError, match="answered drain with a result that is no object"):
+        await (await channel(nats)).ask("echo_0", "drain", {}, timeout_s=10.0)
+
+
 async def test_without_a_bus_nobody_is_waited_for() -> None:
     with pytest.raises(UnavailableError, match="the bus is not connected"):
         await NatsAgentChannel(lambda: None).ask("echo_0", "drain", {}, timeout_s=3600.0)

@@ -130,3 +130,14 @@ def test_what_is_no_subject_of_a_launch_has_no_speaker(subject: str) -> None:
 )
 def test_what_is_no_event_is_not_read_as_one(subject: str) -> None:
     assert subjects.parse_agent_event(subject) is None
+
+
+@given(INSTANCE_IDS, st.sampled_from(["out", "err"]))
+def test_whose_output_it_is_is_read_back(instance: str, stream: str) -> None:
+    assert subjects.parse_log_lines(subjects.log_lines(instance, stream)) == (instance, stream)
+    assert overlaps(subjects.log_lines(instance, stream), subjects.instance_log_lines(instance))
+
+
+@pytest.mark.parametrize("subject", ["", "agent.log.a", "agent.log.a.both", "agent.log.A.out", "agent.event.a.out"])
+def test_what_is_no_output_is_not_read_as_such(subject: str) -> None:
+    assert subjects.parse_log_lines(subject) is None
