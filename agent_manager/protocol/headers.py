@@ -10,3 +10,10 @@ REQUEST_ID = "X-Request-Id"
 TRACEPARENT = "traceparent"
 """W3C Trace Context."""
 TRACESTATE = "tracestate"
+
+_MAX_LENGTH = 200
+
+
+def one_line(text: str) -> str:
+    """Words as a header carries them to whatever shows it: in one line, printable, at most 200 characters."""
+    return "".join(character if character.isprintable() else " " for character in " ".join(text.split())[:_MAX_LENGTH])

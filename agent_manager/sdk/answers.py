@@ -10,12 +10,11 @@ from typing import Any
 
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
+from agent_manager.protocol import headers
 from agent_manager.protocol.errors import ErrorCode
 from agent_manager.protocol.messages import Response
 from agent_manager.sdk.errors import CommandError, describe
 from agent_manager.sdk.requests import Heading
-
-_MAX_HEADER = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +31,7 @@ class Answer:
         """The headers that make an error one for every client of a micro service (ADR-32)."""
         if self.error is None:
             return {}
-        return {ERROR_HEADER: self.error.message[:_MAX_HEADER], ERROR_CODE_HEADER: self.error.code}
+        return {ERROR_HEADER: headers.one_line(self.error.message), ERROR_CODE_HEADER: self.error.code}
 
 
 def encode(answer: Answer, *, max_payload: int) -> tuple[Answer, bytes]:

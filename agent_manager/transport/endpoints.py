@@ -32,6 +32,7 @@ MAX_AT_ONCE = 512
 """Requests carried out at the same time, those that wait included; more are told to come back."""
 MAX_WAITING = 256
 """Of these, those that hold their answer back until a change is done (`wait_s`): they leave room for all others."""
+MAX_ACTOR = 256
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +211,7 @@ class _Endpoint:
             raise InvalidRequestError(f"reply subject {reply!r} does not begin with {self._replies_to}")
 
     def _actor(self, message: Msg) -> str | None:
-        if not self._believes_actor:
-            return None
-        return (message.headers or {}).get(headers.ACTOR)
+        actor = (message.headers or {}).get(headers.ACTOR) if self._believes_actor else None
+        if actor is not None and not (0 < len(actor) <= MAX_ACTOR and actor.isprintable()):
+            raise InvalidRequestError(f"{headers.ACTOR}: 1 to {MAX_ACTOR} printable characters name who asks")
+        return actor

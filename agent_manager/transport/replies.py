@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
 from agent_manager.domain.errors import AgentManagerError, TooLargeError
-from agent_manager.protocol import subjects
+from agent_manager.protocol import headers, subjects
 from agent_manager.protocol.messages import Response
 from agent_manager.transport import requests
 
@@ -24,7 +24,9 @@ async def send(message: Msg, response: Response) -> Response:
     client = message._client
     response, body = _encoded(response, client.max_payload // 2)
     error = response.error
-    heads = {ERROR_HEADER: _one_line(error.message), ERROR_CODE_HEADER: error.code} if error is not None else None
+    heads = (
+        {ERROR_HEADER: headers.one_line(error.message), ERROR_CODE_HEADER: error.code} if error is not None else None
+    )
     try:
         await client.publish(_address(message), body, headers=heads)
     except nats.errors.Error as reason:
@@ -56,8 +58,3 @@ def _encoded(response: Response, limit: int) -> tuple[Response, bytes]:
 def _refused(response: Response, error: AgentManagerError) -> tuple[Response, bytes]:
     refused = response.model_copy(update={"status": "error", "result": None, "error": requests.body_of(error)})
     return refused, refused.model_dump_json().encode()
-
-
-def _one_line(text: str) -> str:
-    """A header holds neither line breaks nor long texts."""
-    return " ".join(text.split())[:200]

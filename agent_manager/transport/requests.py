@@ -28,6 +28,8 @@ MAX_REQUEST_BYTES = 1_000_000
 """Larger requests are refused unread: no operation needs them, and parsing them would hold up everybody else."""
 
 _MAX_ECHOED = 128
+_MAX_NAMED = 100
+"""Faults that are told one by one. Telling a hundred thousand takes longer than finding them, and helps nobody."""
 
 
 def decode(model: type[M], data: bytes) -> M:
@@ -68,12 +70,14 @@ def heading_of(data: bytes) -> Heading:
 
 
 def _invalid(error: ValidationError) -> InvalidRequestError:
+    if error.error_count() > _MAX_NAMED:
+        return InvalidRequestError(f"invalid request: {error.error_count():,} values are wrong")
     faults = [
         {"field": ".".join(str(part) for part in fault["loc"]) or "body", "message": fault["msg"]}
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     words = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
-    return InvalidRequestError(f"invalid request: {words[:2000]}", detail={"errors": faults[:100]})
+    return InvalidRequestError(f"invalid request: {words[:2000]}", detail={"errors": faults})
 
 
 def operation_of(envelope: Envelope, *, queries_only: bool) -> Operation:

@@ -227,6 +227,28 @@ async def test_who_asked_is_believed_only_where_the_api_alone_may_ask(
     assert [call.actor for _, call in manager.calls] == [None, "ada"]
 
 
+@pytest.mark.parametrize("actor", ["", "a\0b", "a\x1b[2J", "x" * 257])
+async def test_a_name_that_nobody_could_read_in_the_record_is_refused(
+    manager: Manager, nats: NatsHarness, actor: str
+) -> None:
+    body = b'{"agent_id": "echo"}'
+    refused = await ask(
+        await nats.connect_as_api(), api(operations.AGENTS_START), body, **{headers.ACTOR: actor, "x": "y"}
+    )
+    assert refused["error"]["code"] == "invalid_request"
+    assert manager.calls == []
+
+
+async def test_the_header_of_an_error_is_one_printable_line(manager: Manager, service: Client) -> None:
+    async def not_found(_: Call) -> Message:
+        raise NotFoundError("no\x1b[2J\0 such\r\n agent")
+
+    manager.answer = not_found
+    answer = await service.request(own(operations.AGENTS_LIST), b"", timeout=20.0)
+    assert answer.headers is not None
+    assert answer.headers["Nats-Service-Error"] == "no [2J  such agent"
+
+
 async def listening(client: Client, subject: str) -> asyncio.Queue[Msg]:
     heard: asyncio.Queue[Msg] = asyncio.Queue()
     await client.subscribe(subject, cb=heard.put)

@@ -88,6 +88,11 @@ def test_the_message_of_an_error_is_bounded_in_body_and_header() -> None:
     assert len("".join(answer.headers.values())) < 300
 
 
+def test_the_header_of_an_error_is_one_printable_line() -> None:
+    answer = Answer(agent_id="a", heading=HEADING, error=CommandError("no\x1b[2J\0 such\r\nthing"))
+    assert answer.headers["Nats-Service-Error"] == "no [2J  such thing"
+
+
 def test_an_exception_that_cannot_even_be_shown_is_described_by_its_class() -> None:
     class SpeechlessError(Exception):
         def __str__(self) -> str:

@@ -87,6 +87,13 @@ def test_what_is_too_large_is_not_even_read() -> None:
         requests.decode(Request, b"{" * (requests.MAX_REQUEST_BYTES + 1))
 
 
+def test_faults_without_number_are_counted_and_not_named() -> None:
+    counters = {str(number): "many" for number in range(1_000)}
+    with pytest.raises(InvalidRequestError, match="1,000 values are wrong") as refused:
+        requests.decode(MetricsReport, json.dumps({"counters": counters, "timestamp": NOW.isoformat()}).encode())
+    assert refused.value.detail == {}
+
+
 def test_an_operation_that_addresses_an_agent_needs_one() -> None:
     with pytest.raises(InvalidRequestError, match=r"agent_id: missing; agents.start addresses an agent"):
         requests.call_of(operations.AGENTS_START, Request(), None, NOW)
