@@ -6,10 +6,12 @@ Made from the models of the wire, so that a new field is tried too. Changed mess
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -33,6 +35,21 @@ TEXTS = (
     *("..", "a.b", "*", ">", "../../etc/passwd", "echo_00", "echo_99999999999", "ECHO", "manager", "None", "NaN", "1"),
     *("x" * 129, "x" * 5_000, "9" * 5_000, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "2030-01-01"),
 )
+
+
+def strictly(body: bytes) -> Any:
+    """JSON as everybody reads it."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(f"{constant} is no JSON: {body!r}")
+
+    return json.loads(body, parse_constant=refuse)
+
+
+def check_log(caplog: pytest.LogCaptureFixture) -> None:
+    """No traceback in the log, nothing that went wrong on this side; what was said so far is forgotten."""
+    assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR] == []
+    caplog.clear()
 
 
 def nested(depth: int, *, as_list: bool = False) -> Any:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -175,15 +174,6 @@ def messages_of(pattern: str) -> st.SearchStrategy[tuple[str, bytes]]:
     return st.tuples(names, hostile.bodies(documents[pattern]))
 
 
-def strictly(body: bytes) -> Any:
-    """JSON as everybody reads it."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise AssertionError(f"{constant} is no JSON: {body!r}")
-
-    return json.loads(body, parse_constant=refuse)
-
-
 def check_answers(subject: str, reply: str, said: list[Published]) -> None:
     """One answer, to where it may go, in the form of the wire, with a code that is documented."""
     if subject.startswith("$SRV."):
@@ -197,19 +187,12 @@ def check_answers(subject: str, reply: str, said: list[Published]) -> None:
         return
     (answer,) = said
     assert answer.subject == (reply if reply.startswith("_INBOX") else subjects.MANAGER_RESPONSE)
-    response = Response.model_validate(strictly(answer.body))
+    response = Response.model_validate(hostile.strictly(answer.body))
     assert (response.status == "error") is (response.error is not None)
     if response.error is not None:
         assert response.error.code in set(ErrorCode) - {ErrorCode.INTERNAL}, response.error
         assert answer.headers["Nats-Service-Error-Code"] == response.error.code
         assert answer.headers["Nats-Service-Error"].isprintable()
-
-
-def check_log(caplog: pytest.LogCaptureFixture) -> None:
-    """No traceback, nothing that went wrong here."""
-    bad = [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]
-    assert bad == []
-    caplog.clear()
 
 
 def test_whatever_comes_is_answered_and_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
@@ -223,7 +206,7 @@ def test_whatever_comes_is_answered_and_disturbs_nobody(caplog: pytest.LogCaptur
         def try_it(message: tuple[str, bytes], reply: str, headers: dict[str, str] | None) -> None:
             subject, body = message
             check_answers(subject, reply, run(it.take(subject, body, reply, headers)))
-            check_log(caplog)
+            hostile.check_log(caplog)
             assert it.bench.instance(STEADY) == steady
             assert it.bench.supervisor.heartbeats[STEADY] == heard[STEADY]
             assert set(it.bench.supervisor.instances) == {"echo_0", STEADY}
@@ -264,6 +247,6 @@ def test_nothing_is_carried_out_after_its_deadline(caplog: pytest.LogCaptureFixt
             assert error.code == (ErrorCode.STALE if known else ErrorCode.INVALID_REQUEST)
 
         try_it()
-        check_log(caplog)
+        hostile.check_log(caplog)
         assert it.called == []
         assert it.bench.store.writes == writes
