@@ -11,6 +11,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from agent_manager.protocol import headers, operations, subjects, tracing
 from agent_manager.protocol.errors import ErrorCode, RequestFailedError
@@ -101,7 +102,7 @@ class ManagerClient:
             timestamp=now,
             deadline=now + timedelta(seconds=limit_s),
         )
-        return _result(operation, await self._ask(client, operation, request, limit_s))
+        return result_of(operation, await self._ask(client, operation, request, limit_s))
 
     async def _ask(self, client: Client, operation: Operation, request: Request, limit_s: float) -> bytes:
         subject = subjects.api_operation(operation.resource, operation.verb)
@@ -180,13 +181,17 @@ async def _until_managers_gone(client: Client, asked_at: datetime) -> None:
             return
 
 
-def _result(operation: Operation, body: bytes) -> Message:
+def result_of(operation: Operation, body: bytes) -> Message:
+    """What an answer says. Raises RequestFailedError: what it refuses with, or `internal` where it makes no sense."""
     try:
-        response = Response.model_validate_json(body)
+        # HTTP could not pass on numbers that are none.
+        response = Response.model_validate(from_json(body, allow_inf_nan=False))
         if response.status == "success":
             return operation.result.model_validate(response.result)
     except ValidationError as error:
         raise _nonsense(operation, f"{error.error_count()} fields are wrong") from error
+    except ValueError as error:
+        raise _nonsense(operation, f"it is not JSON: {error}") from error
     if response.error is None:
         raise _nonsense(operation, "an error without a code")
     raise RequestFailedError.of(response.error)

@@ -73,6 +73,15 @@ def line(event: EventMessage) -> str:
     return printable(f"{event.at.astimezone():%H:%M:%S}  {who:<18} {event.type:<18} {words}").replace("\n", " ")
 
 
+def told(subject: str, body: bytes) -> str:
+    """The same of an event as it came over the bus, where it is one."""
+    try:
+        return line(EventMessage.model_validate_json(body))
+    except (ValidationError, OverflowError):
+        # Local time has no place for moments at the ends of the calendar.
+        return printable(f"unreadable event on {subject}").replace("\n", " ")
+
+
 def _credentials(state: dict[str, str]) -> str:
     return f"   credentials: {_shown(Path(state['nats_creds']))}" if "nats_creds" in state else ""
 
@@ -141,10 +150,7 @@ class Console:
         await client.subscribe(subjects.ALL_AGENT_EVENTS, queue=self._queue, cb=self._event)
 
     async def _event(self, message: Msg) -> None:
-        try:
-            self._lines.put_nowait(line(EventMessage.model_validate_json(message.data)))
-        except ValidationError:
-            self._lines.put_nowait(f"unreadable event on {message.subject}")
+        self._lines.put_nowait(told(message.subject, message.data))
 
 
 def _leave_to_the_manager(_: Notice) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from agent_manager.cli.console import banner, line
+from agent_manager.cli.console import banner, line, told
 from agent_manager.protocol.messages import EventMessage
 from agent_manager.settings.manager import ManagerSettings
+from tests.harness import hostile
 
 STATE = {
     "api_url": "http://127.0.0.1:8000",
@@ -65,3 +69,18 @@ def test_a_line_names_the_instance_or_else_the_agent() -> None:
 @pytest.mark.parametrize(("data", "end"), [({"pid": 7}, "ready (pid 7)"), ({"pid": None}, "ready"), ({}, "ready")])
 def test_what_runs_is_shown_with_its_process(data: dict[str, Any], end: str) -> None:
     assert line(event(data=data)).endswith(end)
+
+
+@settings(hostile.thorough, max_examples=300)
+@given(
+    body=hostile.bodies(hostile.valid(EventMessage)),
+    subject=st.sampled_from(["agent.event.echo.running", "agent.event.\x1b[2J.x", "agent.event.a\rb.x"]),
+)
+def test_whatever_is_told_as_an_event_is_one_line_that_harms_no_terminal(body: bytes, subject: str) -> None:
+    assert told(subject, body).isprintable()
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_moment_that_local_time_does_not_have_is_unreadable(at: str) -> None:
+    body = json.dumps({**event().model_dump(mode="json"), "at": at}).encode()
+    assert told("agent.event.echo.running", body) == "unreadable event on agent.event.echo.running"
