@@ -282,3 +282,42 @@ def _of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> st.
 
 
 _JSON = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+
+
+def unreadable(subject: str) -> dict[str, bytes]:
+    """By what is wrong, what a server lets through and nobody can take for a message."""
+    name = subject.encode()
+    return {
+        "a subject that is no text": b"PUB " + name + b"\xff 2\r\n{}\r\n",
+        "a reply subject that is no text": b"PUB " + name + b" _INBOX.\xff 2\r\n{}\r\n",
+    }
+
+
+def barely_readable(subject: str) -> dict[str, bytes]:
+    """The same of what is a message all the same."""
+    name = subject.encode()
+    with_reply = {
+        "a vertical tab in the reply subject": b"_INBOX.a\x0bb",
+        "a form feed in the reply subject": b"_INBOX.a\x0cb",
+        "a carriage return in the reply subject": b"_INBOX.a\rb",
+        "numbers behind a vertical tab": b"_INBOX.a\x0b9999999",
+        "a reply subject as long as a line may be": b"_INBOX." + b"x" * 4_000,
+        "a reply subject with wildcards": b"_INBOX.*.>",
+    }
+    with_headers = {
+        "headers that end with their version": b"NATS/1.0",
+        "headers shorter than their version": b"NAT",
+        "headers of another protocol": b"HTTP/1.1\r\na: b\r\n\r\n",
+        "a status that is no text": b"NATS/1.0 \xff\xff\xff\r\n\r\n",
+        "a description that is no text": b"NATS/1.0 503 \xff\xff\r\n\r\n",
+        "a status of JetStream": b"NATS/1.0 100\r\n\r\n",
+        "names and values that are no text": b"NATS/1.0\r\n\xff: 1\r\na: \xff\r\n\r\n",
+        "a header without an end": b"NATS/1.0\r\ntraceparent: ",
+    }
+    return {
+        **{what: b"PUB " + name + b" " + reply + b" 2\r\n{}\r\n" for what, reply in with_reply.items()},
+        **{
+            what: b"HPUB %b %d %d\r\n%b{}\r\n" % (name, len(head), len(head) + 2, head)
+            for what, head in with_headers.items()
+        },
+    }

@@ -27,6 +27,7 @@ from agent_manager.sdk.launch_environment import Identity, LaunchSettings
 from agent_manager.sdk.metrics import Metrics
 from tests.harness import hostile
 from tests.harness.fakes import owned_tasks
+from tests.harness.hostile_requests import check_answer
 from tests.harness.memory_bus import MemoryClient, Published
 from tests.harness.waiting import eventually
 
@@ -147,12 +148,7 @@ def check_answers(subject: str, reply: str, said: list[Published]) -> None:
     assert answer.subject == (reply or subjects.agent_response("worker"))
     if subject.startswith("$SRV."):
         return
-    response = Response.model_validate(hostile.strictly(answer.body))
-    assert (response.status == "error") is (response.error is not None)
-    if response.error is not None:
-        assert response.error.code in set(ErrorCode) - {ErrorCode.INTERNAL}, response.error
-        assert answer.headers["Nats-Service-Error-Code"] == response.error.code
-        assert answer.headers["Nats-Service-Error"].isprintable()
+    check_answer(answer)
 
 
 def test_whatever_comes_is_answered_and_the_agent_goes_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,7 +191,7 @@ def test_no_command_is_carried_out_after_its_deadline_and_no_drain_that_is_for_a
         def try_it(document: dict[str, Any]) -> None:
             subject, body = subjects.agent_command("worker_0"), json.dumps(document).encode()
             (answer,) = runner.run(it.take(subject, body, "_INBOX.a.b", None))
-            response = Response.model_validate(hostile.strictly(answer.body))
+            response = check_answer(answer)
             assert response.error is not None
             assert response.error.code in (ErrorCode.STALE, ErrorCode.CONFLICT, ErrorCode.INVALID_REQUEST)
 

@@ -16,45 +16,19 @@ from hypothesis import strategies as st
 from agent_manager.domain.instances import Heartbeat
 from agent_manager.protocol import operations, subjects
 from agent_manager.protocol.errors import ErrorCode
-from agent_manager.protocol.messages import (
-    Envelope,
-    Message,
-    MetricsReport,
-    Request,
-    Response,
-    SharedMetricsReport,
-    SharedStatusReport,
-    StatusReport,
-)
+from agent_manager.protocol.messages import Message, Response
 from agent_manager.protocol.operations import OPERATIONS, ChangeParams, Kind, Operation
 from agent_manager.transport.endpoints import Endpoints
 from agent_manager.transport.handlers import Call, Handler, Handlers
 from agent_manager.transport.reports import Reports
 from tests.harness import hostile
 from tests.harness.domain import agent
+from tests.harness.hostile_requests import Cast, check_answers, envelopes, messages_of, requests_of
 from tests.harness.memory_bus import MemoryClient, Published
 from tests.unit.services.bench import NODE, Bench, bench
 
 STEADY = "steady_0"
-"""An instance that nobody addresses, and whose launch no message names rightly."""
-SPEAKER = f"{NODE}.echo_0.launch1"
-IMPOSTORS = [
-    *(
-        f"{NODE}.echo_0.nobody",
-        f"{NODE}.{STEADY}.launch1",
-        f"{NODE}.{STEADY}.",
-        f"{NODE}.{STEADY}.LAUNCH4",
-        f"{NODE}..launch4",
-        f"{NODE}.echo.launch1",
-        f"{NODE}.*.>",
-    ),
-    *(f"{NODE}.steady_00.launch4", f"{NODE}.{STEADY}.launch4\x0b", f"{NODE}.\0.é", f"{NODE}.{'x' * 500}.launch4"),
-]
-AGENTS = st.sampled_from(["echo", "nobody"])
-INSTANCES = st.sampled_from(["echo_0", STEADY, "nobody_0"])
-COMMANDS = st.sampled_from(
-    [*(each.name for each in OPERATIONS), *(each.verb for each in OPERATIONS), "", ".", "agents.", "agents.\0", "drain"]
-)
+CAST = Cast(node_id=NODE, prey="echo", launch_id="launch1", steady=STEADY, steady_launch_id="launch4")
 
 
 @dataclass
@@ -102,7 +76,7 @@ class Target:
         await self.bench.running("echo_0")
         launch = (await self.bench.running(STEADY)).launch
         assert launch is not None
-        assert launch.launch_id == "launch4"
+        assert launch.launch_id == CAST.steady_launch_id
         await self.reports.register(self.client.as_client)
         await self.endpoints.register(self.client.as_client)
 
@@ -142,63 +116,10 @@ def target() -> Iterator[tuple[Target, Callable[[Coroutine[Any, Any, Any]], Any]
             runner.run(context.__aexit__(None, None, None))
 
 
-def requests_of(operation: Operation, **fixed: Any) -> st.SearchStrategy[dict[str, Any]]:
-    return hostile.valid(Request, params=hostile.valid(operation.params), agent_id=AGENTS, **fixed)
-
-
-def envelopes(**fixed: Any) -> st.SearchStrategy[dict[str, Any]]:
-    params = st.one_of(*(hostile.valid(operation.params) for operation in OPERATIONS))
-    return hostile.valid(Envelope, params=params, agent_id=AGENTS, command=COMMANDS, **fixed)
-
-
-def messages_of(pattern: str) -> st.SearchStrategy[tuple[str, bytes]]:
-    """Subjects and bodies for a pattern that is listened to. Raises KeyError for one that nobody has thought of."""
-    shared: dict[str, Any] = {"instance_id": INSTANCES, "launch_id": st.sampled_from(["launch1", "", "x"])}
-    documents = {
-        subjects.MANAGER_COMMAND: envelopes(),
-        subjects.MANAGER_QUERY: envelopes(),
-        subjects.node_statuses(NODE): hostile.valid(StatusReport),
-        subjects.node_metrics(NODE): hostile.valid(MetricsReport),
-        subjects.STATUS_FEED: hostile.valid(SharedStatusReport, **shared),
-        subjects.METRICS_FEED: hostile.valid(SharedMetricsReport, **shared),
-    }
-    for operation in OPERATIONS:
-        for subject in (subjects.operation, subjects.api_operation):
-            documents[subject(operation.resource, operation.verb)] = requests_of(operation)
-    if pattern.startswith("$SRV."):
-        return st.tuples(st.just(pattern), hostile.JUNK)
-    names = st.just(pattern)
-    if pattern.endswith(".*.*"):
-        speakers = st.just(SPEAKER) | st.sampled_from(IMPOSTORS)
-        names = speakers.map(lambda speaker: pattern.replace(f"{NODE}.*.*", speaker))
-    return st.tuples(names, hostile.bodies(documents[pattern]))
-
-
-def check_answers(subject: str, reply: str, said: list[Published]) -> None:
-    """One answer, to where it may go, in the form of the wire, with a code that is documented."""
-    if subject.startswith("$SRV."):
-        assert [answer.subject for answer in said] in ([], [reply])
-        return
-    if subject.startswith(("agent.status", "agent.metrics")):
-        assert said == []
-        return
-    if any(character.isspace() for character in reply) and reply.startswith("_INBOX"):
-        assert said == []
-        return
-    (answer,) = said
-    assert answer.subject == (reply if reply.startswith("_INBOX") else subjects.MANAGER_RESPONSE)
-    response = Response.model_validate(hostile.strictly(answer.body))
-    assert (response.status == "error") is (response.error is not None)
-    if response.error is not None:
-        assert response.error.code in set(ErrorCode) - {ErrorCode.INTERNAL}, response.error
-        assert answer.headers["Nats-Service-Error-Code"] == response.error.code
-        assert answer.headers["Nats-Service-Error"].isprintable()
-
-
 def test_whatever_comes_is_answered_and_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
     with target() as (it, run):
         # Whatever is listened to is tried: a pattern that is new here has to be thought of.
-        sources = st.one_of(*(messages_of(pattern) for pattern in it.client.listening))
+        sources = st.one_of(*(messages_of(CAST, pattern) for pattern in it.client.listening))
         steady, heard = it.bench.instance(STEADY), dict(it.bench.supervisor.heartbeats)
 
         @settings(hostile.thorough, max_examples=2_500)
@@ -227,9 +148,11 @@ def test_nothing_is_carried_out_after_its_deadline(caplog: pytest.LogCaptureFixt
     commands = [operation for operation in OPERATIONS if operation.kind is Kind.COMMAND]
     with target() as (it, run):
         sources = st.one_of(
-            st.tuples(st.just(subjects.MANAGER_COMMAND), envelopes(deadline=stale)),
+            st.tuples(st.just(subjects.MANAGER_COMMAND), envelopes(CAST, deadline=stale)),
             *(
-                st.tuples(st.just(build(operation.resource, operation.verb)), requests_of(operation, deadline=stale))
+                st.tuples(
+                    st.just(build(operation.resource, operation.verb)), requests_of(CAST, operation, deadline=stale)
+                )
                 for operation in commands
                 for build in (subjects.operation, subjects.api_operation)
             ),
