@@ -36,7 +36,9 @@ class EventStream(Protocol):
     """The public stream of events. Every method raises UnavailableError when it cannot be reached."""
 
     async def open(self) -> int | None:
-        """Its last sequence, that before the first where it is empty; None where there is no stream."""
+        """Its last sequence, that before the first where it is empty; None where there is no stream, or one in which
+        somebody else has taken the place of an event.
+        """
         ...
 
     async def restart(self, first: int) -> None:

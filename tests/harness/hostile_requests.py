@@ -79,11 +79,10 @@ def messages_of(cast: Cast, pattern: str) -> st.SearchStrategy[tuple[str, bytes]
 
 def check_answers(subject: str, reply: str, said: Sequence[Published]) -> None:
     """One answer, to where it may go, in the form of the wire, with a code that is documented."""
+    cannot_be_answered = any(character.isspace() for character in reply) and reply.startswith(subjects.INBOX_PREFIX)
     if subject.startswith("$SRV."):
         assert [answer.subject for answer in said] in ([], [reply])
-    elif subject.startswith(("agent.status", "agent.metrics")) or (
-        any(character.isspace() for character in reply) and reply.startswith(subjects.INBOX_PREFIX)
-    ):
+    elif cannot_be_answered or subject.startswith(("agent.status", "agent.metrics")):
         assert said == []
     else:
         (answer,) = said

@@ -7,6 +7,7 @@ of the stream's generation and its number, so that it is stored once, or refused
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,7 +19,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
-from nats.js.api import Header, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.api import Header, RetentionPolicy, StorageType, StreamConfig, StreamInfo, StreamState
 
 from agent_manager.adapters.nats import event_bodies
 from agent_manager.domain.errors import UnavailableError
@@ -30,6 +31,8 @@ AT_ONCE = 64
 """Messages on their way at the same time."""
 DUPLICATES_S = 120.0
 """How long the server knows an id of a message."""
+ANSWER_S = 5.0
+NOT_FOUND = "404"
 GENERATION = "generation"
 """Key of the stream's metadata: which making of the stream this is."""
 
@@ -56,13 +59,16 @@ class JetStreamEvents:
 
     async def open(self) -> int | None:
         """See the port."""
-        async with self._reached() as (_, stream):
+        async with self._reached() as (client, stream):
             try:
                 info = await stream.stream_info(subjects.EVENT_STREAM)
             except js_errors.NotFoundError:
                 return None
             self._generation = (info.config.metadata or {}).get(GENERATION, "") or uuid.uuid4().hex
             await self._mend(stream, info)
+            if not await self._has_only_events(client, info.state):
+                log.warning("event_stream_spoiled", extra={"stream": subjects.EVENT_STREAM})
+                return None
             return info.state.last_seq
 
     async def restart(self, first: int) -> None:
@@ -99,6 +105,23 @@ class JetStreamEvents:
             raise UnavailableError(
                 f"the stream {answer.stream} has event {event.number} as {answer.seq}: somebody else publishes there"
             )
+
+    async def _has_only_events(self, client: Client, state: StreamState) -> bool:
+        """Whether nobody else has put anything where the latest events belong: it would stand in the place of one.
+
+        Earlier ones were there before the publisher met what it could not add to.
+        """
+        first = max(state.first_seq, state.last_seq - AT_ONCE + 1)
+        latest = range(first, state.last_seq + 1)
+        return all(await asyncio.gather(*(self._is_event(client, sequence) for sequence in latest)))
+
+    async def _is_event(self, client: Client, sequence: int) -> bool:
+        """Whether that is an event, or gone."""
+        question = json.dumps({"seq": sequence}).encode()
+        answer = await client.request(subjects.EVENT_STREAM_GET, question, timeout=ANSWER_S)
+        heads = answer.headers or {}
+        is_gone = heads.get(Header.STATUS.value) == NOT_FOUND
+        return is_gone or heads.get(Header.MSG_ID.value, "").endswith(f".{sequence}")
 
     async def _mend(self, stream: JetStreamContext, info: StreamInfo) -> None:
         """A stream that was made by an older version, or by hand, becomes what it should be."""

@@ -360,3 +360,16 @@ async def test_nothing_is_said_of_delays_that_last_but_once(
 
 async def test_whoever_does_not_publish_has_nothing_to_flush(place: Place) -> None:
     await asyncio.wait_for(place.publisher().flushed(), 5)
+
+
+@pytest.mark.parametrize("headers", [None, {"Nats-Msg-Id": "mine"}])
+async def test_what_somebody_else_publishes_takes_no_events_place(place: Place, headers: dict[str, str] | None) -> None:
+    await place.commit(*map(event, names(0, 3)))
+    async with running(place.publisher()) as publisher:
+        await place.has(*names(0, 3))
+        forged = b'{"sequence": 4, "message": "forged"}'
+        await place.client.publish("agent.event.echo.running", forged, headers=headers)
+        await place.reaches(4)
+        await place.commit(*map(event, names(3, 5)))
+        publisher.committed()
+        await place.has(*names(0, 5))
