@@ -2,11 +2,13 @@
 
 All need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the address says,
 can withdraw its subscriptions only by closing, and stops to read, connected as before, at the first message whose
-subject, reply subject or headers are malformed. Servers let those through.
+subject, reply subject or headers are malformed, which servers let through, and at the answer to a flush that was given
+up.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import nats.errors
@@ -52,6 +54,12 @@ class AccessClient(Client):
         if self._tls_wanted and not self._server_info.get("tls_required"):
             raise nats.errors.SecureConnWantedError
         return super()._connect_command()
+
+    async def _process_pong(self) -> None:
+        """A flush that was given up is answered all the same, and nobody waits for that."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """A message whose subject or reply subject is no text is nobody's, and cannot be answered: it is lost."""

@@ -59,7 +59,6 @@ class Reception:
         if not shared or not self._connection.is_connected:
             return
         leaving = [self._tasks.create_task(self._drained(each), name=f"leaving {each.subject}") for each in shared]
-        # Not cancelled when it takes longer: nats-py's reader does not survive a cancelled flush.
         await asyncio.wait(leaving, timeout=timeout_s)
 
     async def _drained(self, listening: Listening) -> None:

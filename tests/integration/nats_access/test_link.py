@@ -116,3 +116,15 @@ async def test_what_may_not_be_subscribed_to_is_named_and_ends_nothing(tmp_path:
             await eventually(lambda: "bus_permission_missing" in link.events)
             assert "may not subscribe to heard.>" in link.troubles[0].text
             await eventually(lambda: link.link.client is not None)
+
+
+async def test_a_flush_that_was_given_up_ends_nothing(tmp_path: Path) -> None:
+    async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
+        await eventually(lambda: link.told == ["up"])
+        assert link.link.client is not None
+        given_up = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await link.link.client._send_ping(given_up)
+        await link.link.client.flush()
+        await hears(link)
+        assert link.told == ["up"]
