@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agent_manager.protocol import commands, subjects
-from agent_manager.protocol.messages import Envelope, EventMessage, LogLines, Response
+from agent_manager.protocol.messages import Envelope, LogLines, Response
 from tests.harness import hostile
 from tests.harness.agents import QUICK_HEARTBEAT, sdk_agent
 from tests.harness.hostile_requests import Cast, check_answer, messages_of
@@ -159,9 +159,8 @@ async def check_as_before(attacker: Attacker, before: dict[str, Any]) -> None:
         await events.until_marked()
         answer = await node.command(attacker.client, "stop", "prey", wait_s=30)
         assert (answer["status"], answer["result"]["done"]) == ("success", True)
-        while (event := await events.next()).event == "gap":
-            continue
-        assert event.event == "stop_requested"
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await events.next()).event == "stop_requested"
     assert {agent["id"] for agent in (await node.get("/agents"))["items"]} == {"steady", "prey"}
     check_logs(node)
 
@@ -187,13 +186,12 @@ def test_whatever_is_sent_the_node_goes_on_as_before(tmp_path: Path) -> None:
         sources = st.one_of(
             *(messages_of(attacker.cast, pattern) for pattern in patterns),
             st.tuples(st.just("agent.steady_0.command"), hostile.bodies(hostile.valid(Envelope, command=HARMLESS))),
-            st.tuples(st.just("agent.event.prey.running"), hostile.bodies(hostile.valid(EventMessage))),
             st.tuples(st.just("agent.log.steady_0.out"), hostile.bodies(hostile.valid(LogLines))),
         )
         process = psutil.Process(attacker.node.pid("manager"))
         rss = process.memory_info().rss
 
-        @settings(hostile.thorough, max_examples=500)
+        @settings(hostile.thorough, max_examples=350)
         @given(message=sources, headers=hostile.HEADERS)
         def try_it(message: tuple[str, bytes], headers: dict[str, str] | None) -> None:
             runner.run(attacker.send(*message, headers))
@@ -213,7 +211,7 @@ def test_what_nobody_can_read_holds_up_nobody(tmp_path: Path) -> None:
                 "agent.prey_0.command",
                 "agent.prey_0.x",
             ),
-            *("agent.event.prey.running", "agent.log.prey_0.out"),
+            "agent.log.prey_0.out",
             *(f"{subjects.MANAGER_INBOX_PREFIX}.a.b", f"{subjects.API_INBOX_PREFIX}.a.b"),
         ]
         for target in targets:
