@@ -7,20 +7,29 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent_manager.protocol import operations
 from agent_manager.protocol.errors import ErrorBody, ErrorCode
+from agent_manager.protocol.messages import LogLines
 from management_api import log_follower
 from tests.harness.fake_manager import FakeManager, answering
 from tests.harness.live_api import LiveApi, running_api
 from tests.harness.log_node import LogNode, log_node
-from tests.harness.nats_server import NatsHarness
+from tests.harness.nats_server import NatsHarness, settle
 from tests.harness.sse import Reader, Sent, reading
 from tests.harness.waiting import eventually
 
 LOGS = "/agents/echo/logs"
+NONSENSE: list[dict[str, Any]] = [
+    {"end": 0},
+    {"end": 10**18},
+    {"start": 10**400, "end": 10**400},
+    {"instance_id": "x", "start": 0, "end": 3},
+]
+"""What is changed of a piece of output so that it is none."""
 
 
 @pytest.fixture
@@ -213,6 +222,29 @@ async def test_a_burst_is_told_in_order_and_once(api: LiveApi, node: LogNode) ->
             group.create_task(burst())
             got = await lines(reader, 5_000)
     assert got == numbers(0, 5_000)
+
+
+async def test_what_is_no_output_of_the_instance_changes_nothing_for_its_readers(
+    api: LiveApi, node: LogNode, nats: NatsHarness
+) -> None:
+    piece = LogLines(instance_id="echo_0", stream="out", start=6, end=9, lines=["no"])
+    nonsense = [
+        b"",
+        b"\xff",
+        b"{}",
+        *(piece.model_copy(update=changes).model_dump_json().encode() for changes in NONSENSE),
+    ]
+    somebody = await nats.connect_as_manager()
+    node.write("first")
+    async with reading(api.http, LOGS, follow="true", tail=1) as reader:
+        assert await lines(reader, 1) == ["first"]
+        for body in nonsense:
+            for subject in ("agent.log.echo_0.out", "agent.log.echo_0.both"):
+                await somebody.publish(subject, body)
+        await settle(somebody)
+        node.write(*numbers(0, 3))
+        assert await lines(reader, 3) == numbers(0, 3)
+        assert reader.last_id == "0:27:0"
 
 
 async def test_nobody_who_follows_costs_nothing(api: LiveApi, node: LogNode, monkeypatch: pytest.MonkeyPatch) -> None:
