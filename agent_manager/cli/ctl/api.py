@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from agent_manager.cli.ctl import http, unreachable
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode, exit_code_of
 from agent_manager.cli.ctl.http import Answer, Http, InvalidUrlError, Parameters
+from agent_manager.nats_access.cancellation import heed_cancellation
 from agent_manager.protocol.messages import Message
 from agent_manager.protocol.operations import MAX_PAGE_SIZE
 from agent_manager.protocol.subjects import token
@@ -100,6 +101,8 @@ class Api:
         try:
             yield
         except unreachable.FAILURES as error:
+            # What is cancelled may fail while it closes its connection, which must not look like a lost one.
+            heed_cancellation()
             raise unreachable.explained(error, self._url, timeout_s=timeout_s) from error
 
     def _refused(self, answer: Answer) -> AgentctlError:

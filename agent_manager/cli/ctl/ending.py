@@ -19,6 +19,8 @@ def _guarded(run: Callable[[], ExitCode]) -> ExitCode:
     try:
         return run()
     except KeyboardInterrupt:
+        # Perhaps nobody reads it any more.
+        _let_go_of_output()
         return ExitCode.INTERRUPTED
     except Exception as error:
         return _told(_first(error))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import re
 import signal
+import struct
 import sys
+import termios
 from asyncio.subprocess import PIPE
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +21,10 @@ from agent_manager.protocol.resources import AgentList
 from tests.harness.agentctl_program import COMMAND, Agentctl, Run
 from tests.harness.fake_manager import FakeManager, agent
 from tests.harness.pseudo_terminal import in_a_terminal
+from tests.harness.waiting import eventually
 
 ESCAPE = "\x1b"
+SMALL_PIPE = 8192
 LONG_ID = "an-agent-with-a-name-of-forty-characters"
 
 
@@ -98,6 +105,38 @@ async def test_ctrl_c_while_it_is_loaded_is_quiet(agentctl: Agentctl, tmp_path: 
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
         assert (process.returncode, err) == (130, b"")
+
+
+@pytest.mark.parametrize("arguments", [("ls",), ("ls", "-o", "json"), ("ls", "--watch")], ids=" ".join)
+async def test_ctrl_c_ends_it_though_nobody_reads_its_output(
+    agentctl: Agentctl, manager: FakeManager, arguments: tuple[str, ...]
+) -> None:
+    many = [agent(f"agent-{number}", description="x" * 1_000) for number in range(300)]
+    manager.answer(operations.AGENTS_LIST, AgentList(items=many))
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL_PIPE)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *arguments, env=agentctl.environment, stdout=writing, stderr=PIPE
+        )
+        await eventually(partial(is_full, reading))
+        process.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(30):
+                _, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (process.returncode, err) == (130, b"")
+
+
+def is_full(pipe: int) -> bool:
+    """Whether whoever writes to it has to wait, or soon will."""
+    (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return bool(waiting > SMALL_PIPE // 2)
 
 
 async def test_an_interrupt_that_is_ignored_stays_ignored(agentctl: Agentctl, tmp_path: Path) -> None:
