@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, cast
@@ -15,6 +14,7 @@ from agent_manager.cli.ctl import (
     completion,
     ending,
     events,
+    interruption,
     inventory,
     live_output,
     output,
@@ -258,7 +258,7 @@ def _look(context: typer.Context, view: Callable[[], View[M]], form: Format, is_
 def _run(context: typer.Context, command: Callable[[Api], Awaitable[ExitCode]]) -> None:
     """Carry out a command, and exit with its code."""
     place = cast(Place, context.obj)
-    raise typer.Exit(ending.concluded(lambda: asyncio.run(_connected(place, command))))
+    raise typer.Exit(ending.concluded(lambda: interruption.run(_connected(place, command))))
 
 
 async def _connected(place: Place, command: Callable[[Api], Awaitable[ExitCode]]) -> ExitCode:

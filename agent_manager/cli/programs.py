@@ -35,7 +35,7 @@ def _run(program: str) -> None:
     loaded = importlib.import_module(program)
     gc.enable()
     if heeds_interrupts:
-        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         loaded.main()
     finally:
@@ -45,13 +45,6 @@ def _run(program: str) -> None:
 def _end(number: int, _: FrameType | None) -> None:
     """While a program is loaded nothing has to be put away. (The default action would be none for PID 1.)"""
     os._exit(128 + number)
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    """Not the default handler, in whose place asyncio puts one that cancels the main task: a program that waits until
-    somebody reads its output would wait on, and so would one whose cancellation gets lost.
-    """
-    raise KeyboardInterrupt
 
 
 def _flush() -> None:
