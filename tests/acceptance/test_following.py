@@ -34,7 +34,8 @@ async def agentctl(node: Node, *arguments: str) -> AsyncIterator[Process]:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            # Not wait(): with a pipe that is full nobody hears of the end.
+            await process.communicate()
 
 
 async def printed(process: Process, count: int) -> list[str]:
@@ -65,7 +66,7 @@ async def test_output_is_followed_over_rotations_and_the_death_of_every_part(nod
         async for _ in kill_each(node):
             got += await printed(process, 1_500)
         process.send_signal(signal.SIGINT)
-        await process.wait()
+        await process.communicate()
     assert process.returncode == 130
     assert got == [f"line {number}" for number in range(len(got))]
 

@@ -79,4 +79,5 @@ class Agentctl:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                # Not wait(): with a pipe that is full nobody hears of the end.
+                await process.communicate()
