@@ -122,13 +122,13 @@ async def test_a_crash_is_mended_meanwhile_commands_are_refused_and_the_exit_is_
     instance = await node.until("plain", "running")
     assert (instance["pid"], instance["restarts"]) == (pid, 1)
 
-    async def written() -> bool:
-        return len(await _exits(node)) == 1
+    async def written(count: int) -> bool:
+        return len(await _exits(node)) == count
 
-    await eventually(written, 30.0)
+    await eventually(lambda: written(1), 30.0)
     assert await node.query("SELECT count(*) FROM events WHERE type = 'exited'") == [1]
     assert (await node.post("/agents/plain/restart", wait=30)).status_code == 200
-    assert len(await _exits(node)) == 2
+    await eventually(lambda: written(2), 30.0)
 
 
 @EVERY_OUTAGE
