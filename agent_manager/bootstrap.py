@@ -79,6 +79,7 @@ class Manager:
     reconciler: Reconciler
     discovery: Discovery
     following: LogFollowing
+    reports: Reports
     publisher: EventPublisher
     retention: Retention
     observer: Observer
@@ -210,6 +211,7 @@ def build(
         reconciler=reconciler,
         discovery=discovery,
         following=following,
+        reports=reports,
         publisher=publisher,
         retention=retention,
         observer=observer,

@@ -47,6 +47,10 @@ class _OverError(Exception):
     """Ends the task group: everything has been stopped."""
 
 
+class _RefusedError(Exception):
+    """The settings do not fit what is there."""
+
+
 class Daemon:
     """One run of the manager."""
 
@@ -67,7 +71,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._read_settings_again)
         try:
             async with asyncio.TaskGroup() as tasks:
-                manager = build(self._settings, self._node, os.environ, tasks, self._spans)
+                manager = self._built(tasks)
                 await self._take_over(manager, tasks)
                 self._observe(manager, tasks)
                 desired = tasks.create_task(self._keep_desired_state(manager, tasks), name="desired state")
@@ -77,6 +81,12 @@ class Daemon:
                 raise _OverError
         except* _OverError:
             log.info("manager_stopped")
+
+    def _built(self, tasks: asyncio.TaskGroup) -> Manager:
+        try:
+            return build(self._settings, self._node, os.environ, tasks, self._spans)
+        except AgentManagerError as error:
+            raise _RefusedError(error.message) from error
 
     async def _take_over(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:
         slots = await manager.launcher.connect()
@@ -89,7 +99,7 @@ class Daemon:
                 manager.supervisor.launcher_event(event)
 
         tasks.create_task(manager.launcher.run(on_event), name="launcher")
-        tasks.create_task(manager.eyesight.run(manager.bus.round_trip), name="pulse")
+        tasks.create_task(manager.eyesight.run(manager.bus.round_trip, manager.reports.are_behind), name="pulse")
         tasks.create_task(manager.feed.run(), name="feed")
         tasks.create_task(manager.following.run(), name="log following")
         # Before the bus, for which the manager's own credentials may have expired while there was no manager.
@@ -172,8 +182,8 @@ def main() -> None:
     recording = spans.of_environment(os.environ, service=service.name, version=release())
     try:
         asyncio.run(Daemon(settings, NodeIds.of(os.environ), recording).run())
-    except* AgentManagerError as errors:
-        for refused in errors.exceptions:
+    except* _RefusedError as group:
+        for refused in group.exceptions:
             log.critical("settings_refused", extra={"fault": str(refused)})
         sys.exit(ExitCode.BAD_SETTINGS)
     finally:

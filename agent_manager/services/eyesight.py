@@ -56,10 +56,13 @@ class Eyesight:
         """A heartbeat has come: the server brings them."""
         self._heard = True
 
-    async def run(self, round_trip: Callable[[float], Awaitable[bool]]) -> None:
+    async def run(
+        self, round_trip: Callable[[float], Awaitable[bool]], is_behind: Callable[[], bool] = lambda: False
+    ) -> None:
         """Feel the pulse, for ever. `round_trip` tells whether the server answered within the seconds it is given.
 
-        It is asked only where no heartbeat has come since the last pulse, which proves the same.
+        It is asked only where no heartbeat has come since the last pulse, which proves the same. `is_behind` tells that
+        heartbeats have come and wait unread: what has not been heard then is no silence.
         """
         while True:
             due_at = self._clock.now().mono + PULSE_S
@@ -67,7 +70,7 @@ class Eyesight:
             self._observer.loop_lagged(max(0.0, self._clock.now().mono - due_at))
             self.check_pulse()
             heard, self._heard = self._heard, False
-            answered = heard or await round_trip(ROUND_TRIP_S)
+            answered = not is_behind() and (heard or await round_trip(ROUND_TRIP_S))
             self.check_pulse()
             self.looked(answered=answered)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.identifiers import split_instance_id
@@ -25,9 +26,18 @@ from agent_manager.protocol.messages import (
 )
 from agent_manager.services.counters import Counters
 from agent_manager.services.supervisor import Supervisor
+from agent_manager.transport.admission import Admission
 from agent_manager.transport.requests import decode
 
 M = TypeVar("M", bound=Message)
+
+REPORTS_PER_S = 20.0
+"""What a launch may report, on each of its two subjects: twice what the shortest interval of heartbeats makes of it."""
+REPORTS_AT_ONCE = 40
+COMPLAINTS_PER_S = 1 / 60
+"""Lines in the log about one subject."""
+BEHIND = 1_000
+"""Heartbeats that wait unread: those of a large node that beat at the same moment are no more."""
 
 log = logging.getLogger(__name__)
 
@@ -45,35 +55,47 @@ class Reports:
     publish: Callable[[str, Message], None]
     node_id: str
     shared: bool = False
+    _admitted: Admission = field(
+        default_factory=lambda: Admission(rate=REPORTS_PER_S, burst=REPORTS_AT_ONCE), init=False
+    )
+    _complaints: Admission = field(default_factory=lambda: Admission(rate=COMPLAINTS_PER_S, burst=1), init=False)
+    _heartbeats: list[Subscription] = field(default_factory=list, init=False)
+
+    def are_behind(self) -> bool:
+        """Whether so many heartbeats wait to be read that the one somebody waits for may be among them."""
+        return sum(subscription.pending_msgs for subscription in self._heartbeats) > BEHIND
 
     async def register(self, client: Client) -> None:
         """Subscribe. Where one connection takes the place of another, each report comes over one of them."""
         queue = f"node-{self.node_id}"
-        await client.subscribe(subjects.node_statuses(self.node_id), queue=queue, cb=self._status)
+        self._heartbeats[:] = [
+            await client.subscribe(subjects.node_statuses(self.node_id), queue=queue, cb=self._status)
+        ]
         await client.subscribe(subjects.node_metrics(self.node_id), queue=queue, cb=self._metrics)
         if self.shared:
-            await client.subscribe(subjects.STATUS_FEED, queue=queue, cb=self._shared_status)
+            feed = await client.subscribe(subjects.STATUS_FEED, queue=queue, cb=self._shared_status)
+            self._heartbeats.append(feed)
             await client.subscribe(subjects.METRICS_FEED, queue=queue, cb=self._shared_metrics)
 
     async def _status(self, message: Msg) -> None:
         speaker = subjects.parse_launch_subject(message.subject)
-        report = _decode(StatusReport, message)
+        report = self._decode(StatusReport, message)
         if speaker is not None and report is not None:
             self._heard(speaker.instance_id, speaker.launch_id, report)
 
     async def _metrics(self, message: Msg) -> None:
         speaker = subjects.parse_launch_subject(message.subject)
-        report = _decode(MetricsReport, message)
+        report = self._decode(MetricsReport, message)
         if speaker is not None and report is not None:
             self._counted(speaker.instance_id, speaker.launch_id, report)
 
     async def _shared_status(self, message: Msg) -> None:
-        report = _report(SharedStatusReport, message)
+        report = self._report(SharedStatusReport, message)
         if report is not None:
             self._heard(report.instance_id, report.launch_id, report)
 
     async def _shared_metrics(self, message: Msg) -> None:
-        report = _report(SharedMetricsReport, message)
+        report = self._report(SharedMetricsReport, message)
         if report is not None:
             self._counted(report.instance_id, report.launch_id, report)
 
@@ -98,15 +120,23 @@ class Reports:
             )
             self.publish(subjects.METRICS_FEED, update)
 
+    def _report(self, model: type[M], message: Msg) -> M | None:
+        """A report of a launch; None for the managers' own updates, which travel on its subject without a launch."""
+        return self._decode(model, message) if b'"launch_id"' in message.data else None
 
-def _report(model: type[M], message: Msg) -> M | None:
-    """A report of a launch; None for the managers' own updates, which travel on the same subject without a launch."""
-    return _decode(model, message) if b'"launch_id"' in message.data else None
+    def _decode(self, model: type[M], message: Msg) -> M | None:
+        """None for what is no report, and for what comes faster than anybody can have something to say."""
+        subject = message.subject
+        # Whoever shares a subject with all others cannot be told from them.
+        if not self.shared and not self._admitted.admits(subject):
+            self._complain("reports_dropped", subject, f"more than {REPORTS_PER_S:g} a second")
+            return None
+        try:
+            return decode(model, message.data)
+        except AgentManagerError as error:
+            self._complain("report_ignored", subject, error.message[:300])
+            return None
 
-
-def _decode(model: type[M], message: Msg) -> M | None:
-    try:
-        return decode(model, message.data)
-    except AgentManagerError as error:
-        log.warning("report_ignored", extra={"subject": message.subject, "error": error.message[:300]})
-        return None
+    def _complain(self, event: str, subject: str, error: str) -> None:
+        if self._complaints.admits(subject):
+            log.warning(event, extra={"subject": subject, "error": error})

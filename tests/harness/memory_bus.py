@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import BadSubjectError
 
 from agent_manager.protocol.permissions import overlaps
@@ -39,10 +41,11 @@ class MemoryClient:
         """Itself, for those who want one of nats-py."""
         return cast(Client, self)
 
-    async def subscribe(self, subject: str, queue: str = "", cb: Callback | None = None) -> None:
-        """Note who listens to what."""
+    async def subscribe(self, subject: str, queue: str = "", cb: Callback | None = None) -> Subscription:
+        """Note who listens to what. Nothing ever waits."""
         assert cb is not None
         self.listening[subject] = cb
+        return cast(Subscription, SimpleNamespace(pending_msgs=0))
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: Mapping[str, str] | None = None

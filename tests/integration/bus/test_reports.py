@@ -107,6 +107,22 @@ async def test_nonsense_is_logged_and_harms_nobody(
     await bench.until("running")
 
 
+@pytest.mark.parametrize("flood", [b"x", json.dumps({"number": 1, "timestamp": NOW}).encode()], ids=["bad", "good"])
+async def test_a_flood_of_one_launch_is_cut_off_said_once_and_hides_no_other(
+    nats: NatsHarness, bench: Bench, listening: Listening, caplog: pytest.LogCaptureFixture, flood: bytes
+) -> None:
+    client = await nats.connect_as_launch("noisy", "noisy_0", "launch9")
+    subject = subjects.launch_status(LaunchSubject(node_id=NODE_ID, instance_id="noisy_0", launch_id="launch9"))
+    for _ in range(5_000):
+        await client.publish(subject, flood)
+    await settle(client)
+    await say(nats, "status", {"number": 1, "timestamp": NOW})
+    await bench.until("running")
+    complaints = [record for record in caplog.records if getattr(record, "subject", None) == subject]
+    assert len(complaints) == 1
+    await client.close()
+
+
 async def test_counters_are_kept_and_passed_on_to_observers(
     nats: NatsHarness, bench: Bench, listening: Listening
 ) -> None:

@@ -80,6 +80,23 @@ def test_an_answer_that_comes_after_the_connection_was_lost_proves_nothing() -> 
     assert eyesight.since is None
 
 
+async def test_heartbeats_that_wait_unread_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eyesight_module, "PULSE_S", 0.0)
+    eyesight, _, seen = opened()
+    is_behind = True
+
+    async def answers(_: float) -> bool:
+        return True
+
+    running = asyncio.create_task(eyesight.run(answers, lambda: is_behind))
+    await eventually(lambda: seen[-1] is None)
+    is_behind = False
+    await eventually(lambda: seen[-1] is not None)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
 async def test_the_server_is_asked_only_where_no_heartbeat_has_proved_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
