@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from agent_manager.domain.agents import (
@@ -60,8 +61,9 @@ class Discovery:
     async def run(self, *, looked: bool = True) -> None:
         """Look whenever something may have changed, for ever. A failed look is repeated, also one just before this."""
         await self._repeat_until(looked)
-        async for _ in self.source.changes():
-            await self._repeat_until(await self.look())
+        async with aclosing(self.source.changes()) as changes:
+            async for _ in changes:
+                await self._repeat_until(await self.look())
 
     async def _repeat_until(self, looked: bool) -> None:
         while not looked:

@@ -115,6 +115,7 @@ class Retention:
         after = ""
         while agents := await self._store.read(partial(_agents_above, after)):
             await self._repeat(partial(trim, agents), count)
+            await asyncio.sleep(PAUSE_S)
             after = agents[-1]
 
     async def _repeat(self, unit: Callable[[Transaction], int], count: Callable[[int], None]) -> None:

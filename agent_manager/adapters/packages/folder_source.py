@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 from agent_manager.adapters.packages.folder_watch import FolderWatch
@@ -80,7 +80,7 @@ class FolderPackageSource:
         """
         return await asyncio.to_thread(self._scan)
 
-    def changes(self) -> AsyncIterator[None]:
+    def changes(self) -> AsyncGenerator[None]:
         """Yields whenever something may have changed, and after `interval_s` at the latest.
 
         Watched are the folders the last scan looked at, so each yield is to be followed by a scan.

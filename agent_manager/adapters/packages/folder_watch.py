@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -78,7 +78,7 @@ class FolderWatch:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._changed.set)
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self) -> AsyncGenerator[None]:
         """Yields whenever something may have changed, every `interval_s` at least, and soon after the watch stands.
 
         The root may be missing, appear, vanish and be replaced. Where the kernel gives no watch (its limits are
@@ -88,7 +88,7 @@ class FolderWatch:
         watches: Watches | None = None
         try:
             while True:
-                root = _identity(self._root)
+                root = await asyncio.to_thread(_identity, self._root)
                 watches = watches or self._opened()
                 is_new = watches is not None and await asyncio.to_thread(watches.set, self._directories())
                 if watches is not None:
@@ -114,11 +114,14 @@ class FolderWatch:
         until, look_at = time.monotonic() + self._interval_s, self._look_at()
         if look_at is not None:
             until = min(until, look_at)
-        while _identity(self._root) == root and (left_s := until - time.monotonic()) > 0:
+        while (left_s := until - time.monotonic()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left_s, RETURN_S if root is None else LOOK_S)):
                     await self._changed.wait()
                     return
+            # Not in the event loop: a root on a network that hangs must not hold up everything else.
+            if await asyncio.to_thread(_identity, self._root) != root:
+                return
 
     def _tell(self, refusal: OSError | None) -> None:
         if refusal is not None and not self._complained:

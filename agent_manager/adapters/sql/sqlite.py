@@ -37,8 +37,11 @@ class SqliteStore:
         target = make_url(url)
         self._in_memory = sqlite_engine.is_memory(target)
         self._database = target.database or ":memory:"
-        self._writing = sqlite_engine.writer(target, busy_timeout_s=busy_timeout_s)
-        self._reading = sqlite_engine.readers(target, busy_timeout_s=busy_timeout_s, connections=readers)
+        self._file = sqlite_engine.DatabaseFile(self._database)
+        self._writing = sqlite_engine.writer(target, busy_timeout_s=busy_timeout_s, file=self._file)
+        self._reading = sqlite_engine.readers(
+            target, busy_timeout_s=busy_timeout_s, connections=readers, file=self._file
+        )
         self._readers = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="store-reader")
         self._writer = GroupCommit(
             self._writing, max_batch=max_batch, refuse=partial(sqlite_failures.unavailable, self._database)
@@ -105,6 +108,7 @@ class SqliteStore:
                     METADATA.create_all(connection)
                 else:
                     schema.check(connection)
+                    self._file.opened()
         except BaseException:
             self._writing.dispose()
             raise

@@ -20,10 +20,12 @@ T = TypeVar("T")
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """As `asyncio.run`. Raises KeyboardInterrupt on Ctrl-C, unless that is ignored."""
+    before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         return asyncio.run(_insisting(main))
     finally:
+        signal.signal(signal.SIGINT, before)
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 

@@ -21,6 +21,19 @@ def _append(t: Transaction) -> object:
     return t.append_event(event())
 
 
+def _put_aside(database: Path, aside: Path, *, replaced: bool) -> None:
+    database.rename(aside)
+    if replaced:
+        database.touch()
+
+
+def _brought_back(aside: Path, database: Path) -> bool:
+    """Whether something stood in its place."""
+    stood = database.exists()
+    aside.replace(database)
+    return stood
+
+
 def _overwrite_all_but_the_first_page(database: Path) -> None:
     content = database.read_bytes()
     database.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
@@ -49,6 +62,22 @@ async def test_a_lock_held_by_another_process_for_too_long_is_told_and_outlived(
             assert list(await store.read(lambda t: t.events(0, 1))) == []
             other.execute("ROLLBACK")
         await store.write(_append)
+
+
+@pytest.mark.parametrize("becomes", ["removed", "replaced"])
+async def test_a_file_that_is_gone_takes_no_writes_and_is_told_until_it_is_back(
+    url: str, database: Path, becomes: str
+) -> None:
+    aside = database.with_name("aside.db")
+    async with SqliteStore(url) as store:
+        await store.write(lambda transaction: transaction.save_agent(agent("kept")))
+        _put_aside(database, aside, replaced=becomes == "replaced")
+        for work in (store.write, store.read):
+            with pytest.raises(UnavailableError, match=f"the file has been {becomes} while it was in use"):
+                await work(lambda transaction: transaction.agents())
+        assert _brought_back(aside, database) is (becomes == "replaced")
+        assert [each.id for each in await store.read(lambda transaction: transaction.agents())] == ["kept"]
+        await store.write(lambda transaction: transaction.save_agent(agent("more")))
 
 
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
