@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import logging
 import os
 import shlex
 import signal
 import sys
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -33,6 +35,8 @@ LOOK_S = 0.125
 """How often to look for the state file while the node starts."""
 PATIENCE_S = 15
 """After this long without one, the person is told where to look."""
+GRACE_S = 3.0
+"""So long NATS may be away without a word: the node's own server starts after the console."""
 
 
 def banner(settings: ManagerSettings, state: dict[str, str], scripts: Path) -> str:
@@ -106,6 +110,9 @@ class Console:
         self._over = asyncio.Event()
         # While one connection takes the place of another, each event comes over one of them.
         self._queue = f"console-{uuid.uuid4().hex}"
+        self._is_connected = False
+        self._trouble: str | None = None
+        self._is_told = False
 
     async def run(self) -> None:
         """Print until SIGTERM, and then what has come so far, whether or not the node ever came up."""
@@ -142,9 +149,30 @@ class Console:
         link = Link(
             self._settings.nats.access(os.environ).access,
             Caller(name="agent-manager-console", inbox_prefix=subjects.INBOX_PREFIX),
-            Hooks(subscribe=self._subscribe, tell=_leave_to_the_manager),
+            Hooks(subscribe=self._subscribe, tell=self._noticed, up=self._up, down=self._down),
         )
         await link.run()
+
+    def _noticed(self, notice: Notice) -> None:
+        if notice.level >= logging.WARNING and self._trouble is None:
+            asyncio.get_running_loop().call_later(GRACE_S, self._tell_trouble)
+        if notice.level >= logging.WARNING:
+            self._trouble = notice.text
+
+    def _tell_trouble(self) -> None:
+        trouble, self._trouble = self._trouble, None
+        if not self._is_connected and trouble is not None:
+            self._is_told = True
+            self._lines.put_nowait(_of_bus("away", f"{trouble}; agents run on, and the manager tries again"))
+
+    def _up(self) -> None:
+        self._is_connected = True
+        if self._is_told:
+            self._is_told = False
+            self._lines.put_nowait(_of_bus("connected", "`agentctl events` tells what has happened meanwhile"))
+
+    def _down(self) -> None:
+        self._is_connected = False
 
     async def _subscribe(self, client: Client) -> None:
         await client.subscribe(subjects.ALL_AGENT_EVENTS, queue=self._queue, cb=self._event)
@@ -153,8 +181,8 @@ class Console:
         self._lines.put_nowait(told(message.subject, message.data))
 
 
-def _leave_to_the_manager(_: Notice) -> None:
-    """The server is not there yet, or going; the manager's log says so."""
+def _of_bus(state: str, words: str) -> str:
+    return printable(f"{datetime.now(UTC).astimezone():%H:%M:%S}  {'NATS':<18} {state:<18} {words}").replace("\n", " ")
 
 
 def _say(text: str) -> None:

@@ -140,6 +140,7 @@ async def test_supervision_goes_on_while_an_external_server_is_away(node: Node, 
         await node.up()
         first = await node.until("steady", "running")
         await server.kill()
+        await eventually(lambda: "NATS               away" in node.console(), 30.0)
         manager = node.pid("manager")
         kill(manager)
         await node.replaced("manager", manager)
@@ -149,6 +150,16 @@ async def test_supervision_goes_on_while_an_external_server_is_away(node: Node, 
         await server.start()
         again = await node.until("steady", "running", not_pid=first["pid"])
         assert again["restarts"] == 1
+        await eventually(lambda: "NATS               connected" in node.console(), 30.0)
+
+
+async def test_a_server_that_is_not_there_is_told_in_the_terminal(node: Node, tmp_path: Path) -> None:
+    async with external_nats(tmp_path, user_and_password(tmp_path)) as server:
+        points_to(node, server)
+        node.environment["AGENT_MANAGER_NATS_PASSWORD"] = "wrong"
+        await node.up()
+        await eventually(lambda: "NATS               away" in node.console(), 30.0)
+        assert "refuses" in node.console()
 
 
 async def test_nobody_loses_the_bus_though_credentials_live_for_seconds(node: Node) -> None:
