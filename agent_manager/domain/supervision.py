@@ -233,6 +233,8 @@ def _silent(instance: Instance, launch: Launch, context: Context) -> Step:
     if launch.ready_at is None:
         timeout_s = launch.spec.readiness.timeout_s
         message = f"not ready within {timeout_s:g} s of its start"
+        if launch.heartbeat_at is None:
+            message += ": no heartbeat came (the manifest of an agent that sends none has `heartbeat: none`)"
         return stop_ladder.descend(instance, launch, ExitReason.START_TIMEOUT, message, context)
     heartbeat = launch.spec.heartbeat
     silent_for = f"no heartbeat for {heartbeat.timeout_s:g} s" if heartbeat is not None else "no heartbeat"

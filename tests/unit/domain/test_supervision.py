@@ -90,6 +90,8 @@ def test_not_ready_in_time_is_terminated_and_counts_as_a_failed_start() -> None:
     recorded = next(action.exit for action in actions if isinstance(action, RecordExit))
     assert recorded.reason is ExitReason.START_TIMEOUT
     assert "30 s" in recorded.message
+    assert "no heartbeat came" in recorded.message
+    assert "`heartbeat: none`" in recorded.message
     assert any(isinstance(action, Spawn) for action in actions)
 
 
