@@ -107,7 +107,7 @@ def sent_event(subject: str, body: bytes, sequence: int | None = None) -> SentEv
     try:
         message = EventMessage.model_validate_json(body)
     except ValidationError as error:
-        _log.warning("event_unreadable", subject=subject, error=str(error))
+        _log.warning("event_unreadable", subject=subject, error=f"{error.error_count()} fields are wrong")
         return None if sequence is None else SentEvent(sequence, None, None, b"")
     place = message.sequence if sequence is None else sequence
     if parsed is None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+
+from structlog.testing import capture_logs
 
 from agent_manager.protocol.subjects import agent_event
 from management_api.event_feed import EventFeed, EventFilter, sent_event
@@ -72,6 +75,13 @@ def test_the_subject_and_the_stream_decide_what_an_event_is() -> None:
     assert read is not None
     assert (read.sequence, read.agent_id, read.type) == (7, "victim", "stopped")
     assert b'"sequence":7,"type":"stopped","agent_id":"victim"' in read.frame
+
+
+def test_what_is_logged_of_nonsense_is_short_and_holds_nothing_of_it() -> None:
+    nonsense = event(1).model_dump(mode="json") | {"at": "secret", "data": ["secret"], "sequence": "secret " * 1_000}
+    with capture_logs() as logs:
+        assert sent_event(SUBJECT, json.dumps(nonsense).encode()) is None
+    assert [(line["event"], line["error"]) for line in logs] == [("event_unreadable", "3 fields are wrong")]
 
 
 async def test_whoever_waits_is_woken() -> None:
