@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -44,7 +46,9 @@ class LogInbox:
         """Hear nothing any more."""
         for subscription in self._subscriptions.values():
             if self._client is not None and self._client.is_connected:
-                await subscription.unsubscribe()
+                # A connection that is being replaced has left its subscriptions, and is there for a while yet.
+                with suppress(nats.errors.Error):
+                    await subscription.unsubscribe()
         self._subscriptions.clear()
 
     def take(self) -> LogLines | None:

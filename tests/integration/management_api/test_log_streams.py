@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from agent_manager.nats_access.client import AccessClient
 from agent_manager.protocol import operations
 from agent_manager.protocol.errors import ErrorBody, ErrorCode
 from agent_manager.protocol.messages import LogLines
 from management_api import log_follower
+from management_api.log_inbox import LogInbox
 from tests.harness.fake_manager import FakeManager, answering
 from tests.harness.live_api import LiveApi, running_api
 from tests.harness.log_node import LogNode, log_node
@@ -286,3 +288,16 @@ async def test_what_cannot_be_followed_is_refused(
     headers = {"Last-Event-ID": last_id} if last_id else {}
     answer = await api.http.get(f"/api/v1{LOGS}", params={"follow": "true", **params}, headers=headers)
     assert answer.status_code == status, answer.text
+
+
+async def test_a_reader_may_leave_while_the_connection_is_being_replaced(api: LiveApi) -> None:
+    client = api.manager.check_connected()
+    assert isinstance(client, AccessClient)
+    inbox = LogInbox(limit_bytes=1_000)
+    await inbox.listen(client, "echo_0")
+    await client.withdraw()
+    await inbox.listen(client, "echo_1")
+    before = len(client._subs)
+    await inbox.close()
+    assert client.is_connected
+    assert len(client._subs) == before - 1
