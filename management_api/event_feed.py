@@ -78,8 +78,13 @@ class EventFeed:
             return None
         return [self._events[place] for place in range(sequence - first, len(self._events))]
 
+    @property
+    def first(self) -> int | None:
+        """The sequence of the oldest event that is here."""
+        return self._events[0].sequence if self._events else None
+
     def lost(self) -> None:
-        """The connection was lost: what comes next need not follow, nor be numbered as before."""
+        """The connection was lost, or the stream has not what is here: what comes next need not follow on it."""
         self._forget()
 
     async def wait(self, timeout_s: float) -> None:

@@ -19,9 +19,9 @@ LOOK_S = 5.0
 RETRY_S = 0.2
 """Pause while the stream cannot be read."""
 STORING_S = 0.02
-"""Pause while an event that was lost on the way is not in the stream yet."""
+"""Pause while an event that was lost on the way is not in the stream yet; each one is longer by as much."""
 LOOKS_FOR_STORED = 10
-"""How often the stream is looked at before an id counts as never given."""
+"""How often the stream is looked at before an id, or an event that was told live, counts as never given."""
 
 
 class EventGap(BaseModel):
@@ -39,6 +39,9 @@ class EventFollower:
         self._manager = manager
         self._wanted = wanted
         self._next = None if after is None else after + 1
+        self._awaited: int | None = None
+        """Up to this event the stream is waited for, because it was told live."""
+        self._looks = 0
 
     async def begin(self) -> None:
         """Find out where to begin. Raises RequestFailedError (`unavailable`)."""
@@ -62,8 +65,9 @@ class EventFollower:
                 if wanted := [event.frame for event in newest if self._wanted.admits(event)]:
                     yield b"".join(wanted)
             if newest is None:
-                await asyncio.sleep(STORING_S)
+                await self._until_stored()
             else:
+                self._awaited = None
                 await self._manager.feed.wait(LOOK_S)
 
     async def _missed(self) -> AsyncGenerator[bytes]:
@@ -74,6 +78,8 @@ class EventFollower:
         ends = await self._ends(client)
         if (gap := self._gap(ends)) is not None:
             self._next = ends.last + 1 if gap.events is None else ends.first
+            if gap.events is None and self._manager.feed.since(ends.last + 1) != ():
+                self._manager.feed.lost()
             yield frame("gap", gap, event_id=str(self._position() - 1))
         async for page in event_history.read(client, self._wanted, first=self._position(), last=ends.last):
             if page:
@@ -90,6 +96,17 @@ class EventFollower:
             await asyncio.sleep(RETRY_S)
             ends = await event_history.ends(client)
         return ends
+
+    async def _until_stored(self) -> None:
+        """Pause before the next look; what was told live and stays away from the stream is given up."""
+        if self._awaited is None or self._position() >= self._awaited:
+            self._awaited, self._looks = self._manager.feed.first, 0
+        self._looks += 1
+        if self._looks < LOOKS_FOR_STORED:
+            await asyncio.sleep(self._looks * STORING_S)
+        else:
+            self._manager.feed.lost()
+            self._awaited = None
 
     def _gap(self, ends: event_history.StreamEnds) -> EventGap | None:
         if self._position() > ends.last + 1:

@@ -9,9 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from nats.aio.client import Client
+from nats.js.api import Header
 
 from agent_manager.adapters.nats.event_stream import JetStreamEvents
 from agent_manager.protocol import operations, subjects
+from agent_manager.protocol.messages import EventMessage
 from management_api import event_follower, event_history
 from tests.harness.fake_manager import LIMITS, FakeManager, event
 from tests.harness.live_api import LiveApi, running_api
@@ -155,6 +158,43 @@ async def test_what_was_lost_and_is_followed_by_silence_is_read_too(
         api.manager._link._on_event = lambda subject, body: None
         await announce(manager, 3)
         assert await ids(reader, 3) == [1, 2, 3]
+
+
+async def tell_unstored(client: Client, told: EventMessage) -> None:
+    """Publish an event that subscribers hear and the stream refuses."""
+    subject = subjects.agent_event(told.agent_id, told.type)
+    refused = {Header.EXPECTED_LAST_SEQUENCE.value: "77"}
+    await client.publish(subject, told.model_dump_json().encode(), headers=refused)
+
+
+async def test_after_an_event_with_a_sequence_far_ahead_readers_wait_again_and_hear_what_comes(
+    api: LiveApi, manager: FakeManager, nats: NatsHarness
+) -> None:
+    async with reading(api.http, EVENTS) as reader:
+        await announce(manager, 2)
+        assert await ids(reader, 2) == [1, 2]
+        await tell_unstored(await nats.connect_as_manager(), event(10**9))
+        await eventually(lambda: api.manager.feed.first == 10**9)
+        await eventually(lambda: api.manager.feed.waiting == 1)
+        await announce(manager, 3)
+        assert await ids(reader, 3) == [3, 4, 5]
+        assert api.manager.feed.first == 3
+
+
+async def test_an_event_that_the_stream_never_gets_is_told_once_and_keeps_no_place(
+    api: LiveApi, manager: FakeManager, nats: NatsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_follower, "LOOK_S", 0.05)
+    monkeypatch.setattr(event_follower, "LOOKS_FOR_STORED", 1)
+    async with reading(api.http, EVENTS) as reader:
+        await announce(manager, 2)
+        assert await ids(reader, 2) == [1, 2]
+        await tell_unstored(await nats.connect_as_manager(), event(3, message="never stored"))
+        assert (await reader.next()).data["message"] == "never stored"
+        gap = await reader.next()
+        assert (gap.id, gap.event, gap.data["events"]) == ("2", "gap", None)
+        happened = await manager.announce(event())
+        assert await reader.next() == Sent("3", "running", happened.model_dump(mode="json"))
 
 
 async def test_an_unreadable_event_is_passed_over(api: LiveApi, manager: FakeManager) -> None:

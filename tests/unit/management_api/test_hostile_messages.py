@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Iterator
+from typing import Self, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from agent_manager.protocol import subjects
 from agent_manager.protocol.errors import RequestFailedError
 from agent_manager.protocol.messages import EventMessage, LogLines, Response
 from agent_manager.protocol.operations import OPERATIONS, Operation
 from agent_manager.protocol.subjects import agent_event
+from management_api import event_follower
 from management_api.event_feed import EventFeed, EventFilter, sent_event
+from management_api.event_follower import EventFollower
 from management_api.log_inbox import LogInbox
-from management_api.manager_client import result_of
+from management_api.manager_client import ManagerClient, result_of
 from management_api.problems import problem_response
 from management_api.server_sent import frame
 from tests.harness import hostile
@@ -24,6 +30,7 @@ from tests.harness.fake_manager import event
 from tests.harness.memory_bus import MemoryClient
 
 LIMIT = 20_000
+RUNNING = agent_event("echo", "running")
 EVENT_SUBJECTS = st.sampled_from(
     [
         "agent.event.echo.running",
@@ -42,6 +49,10 @@ ANSWERS = {
 REFUSALS = hostile.bodies(hostile.valid(Response, status=st.just("error")))
 
 
+def body_of(sequence: int) -> bytes:
+    return event(sequence).model_dump_json().encode()
+
+
 def check_frame(sent: bytes) -> None:
     """One server-sent event, whose data everybody can read."""
     identity, name, data, end, rest = sent.split(b"\n")
@@ -49,13 +60,56 @@ def check_frame(sent: bytes) -> None:
     hostile.strictly(data[6:])
 
 
+class QuietStream:
+    """A bus to read events from, whose stream has taken none that is told here."""
+
+    def __init__(self, *, last: int) -> None:
+        self.feed = EventFeed(limit_bytes=LIMIT)
+        self.last = last
+
+    @property
+    def as_manager(self) -> ManagerClient:
+        """Itself, for a follower."""
+        return cast(ManagerClient, self)
+
+    def check_connected(self) -> Self:
+        """The client, too."""
+        return self
+
+    async def request(self, subject: str, **_: float) -> Msg:
+        """Where the stream begins and ends."""
+        assert subject == subjects.EVENT_STREAM_INFO
+        ends = json.dumps({"state": {"first_seq": 1, "last_seq": self.last}})
+        return Msg(_client=cast(Client, self), subject="_INBOX.x", reply="", data=ends.encode())
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    """Let the others run until it is so, a bounded number of times."""
+    for _ in range(1_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not become so")
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[None]:
+    """Readers of events that do not pause."""
+    with pytest.MonkeyPatch.context() as patch:
+        for pause in ("LOOK_S", "RETRY_S", "STORING_S"):
+            patch.setattr(event_follower, pause, 0.0)
+        yield
+
+
 @settings(hostile.thorough, max_examples=400)
 @given(
     told=st.lists(st.tuples(EVENT_SUBJECTS, hostile.bodies(hostile.valid(EventMessage))), max_size=5),
     sequence=st.integers(1, 10),
+    ahead=st.integers(0, 3) | st.integers(0, 10**9),
 )
+@pytest.mark.usefixtures("impatient")
 def test_whatever_is_told_as_an_event_readers_can_read_and_the_next_one_is_told(
-    told: list[tuple[str, bytes]], sequence: int
+    told: list[tuple[str, bytes]], sequence: int, ahead: int
 ) -> None:
     feed = EventFeed(limit_bytes=LIMIT)
     for subject, body in told:
@@ -67,9 +121,30 @@ def test_whatever_is_told_as_an_event_readers_can_read_and_the_next_one_is_told(
             assert EventFilter().admits(each) is bool(each.frame)
             if each.frame:
                 check_frame(each.frame)
-    feed.lost()
-    feed.publish(agent_event("echo", "running"), event(sequence).model_dump_json().encode())
-    assert [one.sequence for one in feed.since(sequence) or ()] == [sequence]
+    asyncio.run(check_next_is_told([*told, (RUNNING, body_of(sequence + ahead))], sequence))
+
+
+async def check_next_is_told(told: list[tuple[str, bytes]], sequence: int) -> None:
+    """A reader hears the event that the stream takes next, though others of any sequence were told before."""
+    bus, heard = QuietStream(last=sequence - 1), list[bytes]()
+
+    async def follow() -> None:
+        async for part in EventFollower(bus.as_manager, EventFilter(), after=sequence - 1).frames():
+            heard.append(part)
+
+    following = asyncio.create_task(follow())
+    try:
+        for subject, body in told:
+            bus.feed.publish(subject, body)
+        await soon(lambda: bus.feed.since(sequence) == ())
+        bus.feed.publish(RUNNING, body_of(sequence))
+        bus.last = sequence
+        one = sent_event(RUNNING, body_of(sequence))
+        assert one is not None
+        await soon(lambda: heard[-1:] == [one.frame])
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 @settings(hostile.thorough, max_examples=600)
