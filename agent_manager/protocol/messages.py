@@ -85,9 +85,9 @@ class SharedMetricsReport(MetricsReport):
 
 
 class EventMessage(Message):
-    """A committed event on the feed. `sequence` is the number of its row."""
+    """A committed event on the feed. `sequence` is its place in the stream."""
 
-    sequence: int
+    sequence: int = Field(ge=0, lt=2**63)
     type: str
     agent_id: str
     instance_id: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 from structlog.testing import capture_logs
 
 from agent_manager.protocol.subjects import agent_event
@@ -75,6 +76,15 @@ def test_the_subject_and_the_stream_decide_what_an_event_is() -> None:
     assert read is not None
     assert (read.sequence, read.agent_id, read.type) == (7, "victim", "stopped")
     assert b'"sequence":7,"type":"stopped","agent_id":"victim"' in read.frame
+
+
+@pytest.mark.parametrize("sequence", [-1, 2**63, 10**40])
+def test_a_sequence_that_no_stream_has_makes_no_event(sequence: int) -> None:
+    impossible = event(7).model_dump_json().replace('"sequence":7', f'"sequence":{sequence}').encode()
+    feed = fed(1)
+    feed.publish(SUBJECT, impossible)
+    assert sequences(feed, 1) == [1]
+    assert sent_event(SUBJECT, impossible) is None
 
 
 def test_what_is_logged_of_nonsense_is_short_and_holds_nothing_of_it() -> None:
