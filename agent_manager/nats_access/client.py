@@ -9,11 +9,9 @@ up.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 
 from agent_manager.nats_access.errors import UnreadableMessageError
 from agent_manager.nats_access.framing import FramingParser
@@ -25,7 +23,6 @@ class AccessClient(Client):
     def __init__(self, *, tls_wanted: bool) -> None:
         super().__init__()
         self._tls_wanted = tls_wanted
-        self._taken: list[Subscription] = []
         self._ps = FramingParser(self)
 
     @property
@@ -34,17 +31,12 @@ class AccessClient(Client):
         url = self.connected_url
         return url.netloc if url is not None else ""
 
-    async def subscribe(self, subject: str, *args: Any, **options: Any) -> Subscription:
-        """As the client's own."""
-        subscription = await super().subscribe(subject, *args, **options)
-        if not subject.startswith(self._inbox_prefix.decode()):
-            self._taken.append(subscription)
-        return subscription
-
     async def withdraw(self) -> None:
         """Receive no more requests, and finish taking those that are on their way; answers can still be sent."""
-        taken, self._taken = self._taken, []
-        for subscription in taken:
+        inbox = self._inbox_prefix.decode()
+        for subscription in list(self._subs.values()):
+            if subscription.subject.startswith(inbox):
+                continue
             try:
                 await subscription.drain()  # type: ignore[no-untyped-call]
             except nats.errors.BadSubscriptionError:

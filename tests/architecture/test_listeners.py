@@ -19,7 +19,7 @@ TRIED = {
     "management_api.event_history": "tests/integration/management_api/test_events.py",
 }
 """By module that subscribes, the tests that say to it whatever can be said."""
-PASS_ON = {"agent_manager.nats_access.client", "agent_manager.nats_access.link", "agent_manager.sdk.connection"}
+PASS_ON = {"agent_manager.nats_access.link", "agent_manager.sdk.connection"}
 """Modules that subscribe for others."""
 
 

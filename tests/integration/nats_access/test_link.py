@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 
 import nats
@@ -128,3 +130,14 @@ async def test_a_flush_that_was_given_up_ends_nothing(tmp_path: Path) -> None:
         await link.link.client.flush()
         await hears(link)
         assert link.told == ["up"]
+
+
+async def test_a_subscription_that_was_ended_is_not_kept(tmp_path: Path) -> None:
+    async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
+        await eventually(lambda: link.told == ["up"])
+        assert link.link.client is not None
+        subscription = await link.link.client.subscribe("once", cb=link._hear)
+        await subscription.unsubscribe()
+        ended = weakref.ref(subscription)
+        del subscription
+        await eventually(lambda: gc.collect() >= 0 and ended() is None)
