@@ -37,7 +37,6 @@ async def ends(client: Client) -> StreamEnds:
         info = json.loads(answer.data)
     except (nats.errors.Error, OSError, ValueError) as error:
         raise _unavailable(str(error) or type(error).__name__) from error
-    heed_cancellation()
     if "error" in info:
         raise _unavailable(str(info["error"].get("description")))
     return StreamEnds(info["state"]["first_seq"], info["state"]["last_seq"])

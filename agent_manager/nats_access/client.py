@@ -1,18 +1,22 @@
-"""nats-py's client with three things it lacks: insisting on TLS, leaving in order, and outliving what nobody can read.
+"""nats-py's client with four things it lacks: insisting on TLS, leaving in order, outliving what nobody can read, and
+heeding every cancellation.
 
-All need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the address says,
-can withdraw its subscriptions only by closing, and stops to read, connected as before, at the first message whose
-subject, reply subject or headers are malformed, which servers let through, and at the answer to a flush that was given
-up.
+The first three need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the
+address says, can withdraw its subscriptions only by closing, and stops to read, connected as before, at the first
+message whose subject, reply subject or headers are malformed, which servers let through, and at the answer to a flush
+that was given up.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
+from agent_manager.nats_access.cancellation import heeding_cancellation
 from agent_manager.nats_access.errors import UnreadableMessageError
 from agent_manager.nats_access.framing import FramingParser
 
@@ -30,6 +34,16 @@ class AccessClient(Client):
         """Host and port of the server it is connected to, or was last."""
         url = self.connected_url
         return url.netloc if url is not None else ""
+
+    async def request(self, *args: Any, **options: Any) -> Msg:
+        """As the client's own; a cancellation that meets the answer counts."""
+        with heeding_cancellation():
+            return await super().request(*args, **options)
+
+    async def flush(self, *args: Any, **options: Any) -> None:
+        """As the client's own; a cancellation that meets the answer counts."""
+        with heeding_cancellation():
+            await super().flush(*args, **options)
 
     async def withdraw(self) -> None:
         """Receive no more requests, and finish taking those that are on their way; answers can still be sent."""

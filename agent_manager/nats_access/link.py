@@ -19,7 +19,6 @@ import nats.errors
 
 from agent_manager.nats_access import renewal
 from agent_manager.nats_access.access import Access
-from agent_manager.nats_access.cancellation import heed_cancellation
 from agent_manager.nats_access.client import AccessClient
 from agent_manager.nats_access.dialing import Caller, NotConnectedError, dial, dispose
 from agent_manager.nats_access.notices import Notice, SaidOnce, Tell, of_trouble
@@ -116,11 +115,9 @@ class Link:
             undo.push_async_callback(dispose, client)
             try:
                 await self._hooks.subscribe(client)
-                # Annotated as int, used as seconds. A server that took expired credentials for a moment never answers.
-                await client.flush(timeout=self._pace.connect_timeout_s)  # type: ignore[arg-type]
-                heed_cancellation()
+                # A server that took expired credentials for a moment never answers.
+                await client.flush(timeout=self._pace.connect_timeout_s)
             except (nats.errors.Error, OSError) as error:
-                heed_cancellation()
                 self._trouble(diagnose(error, self.access))
                 return None
             undo.pop_all()

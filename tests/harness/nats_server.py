@@ -17,12 +17,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-import nats
 from nats.aio.client import Client, RawCredentials
 
 from agent_manager.adapters.nats.credentials import LaunchIdentities
 from agent_manager.adapters.nats.embedded import EmbeddedNats, free_port, prepare
 from agent_manager.adapters.system import SystemClock
+from agent_manager.nats_access.client import AccessClient
 from agent_manager.protocol import subjects
 from tests.harness.waiting import eventually
 
@@ -86,12 +86,13 @@ class NatsHarness:
         return await self.connect(Path(path), subjects.inbox_prefix(instance_id, launch_id), **options)
 
     async def connect(self, credentials: Path | RawCredentials, inbox_prefix: str, **options: Any) -> Client:
-        """A connection with any credentials, or the path of their file; `options` go to `nats.connect`."""
+        """A connection with any credentials, or the path of their file; `options` go to `Client.connect`."""
 
         async def note(error: Exception) -> None:
             self.errors.append(error)
 
-        connection = await nats.connect(
+        connection = AccessClient(tls_wanted=False)
+        await connection.connect(
             **{
                 "servers": self.url,
                 "user_credentials": credentials,

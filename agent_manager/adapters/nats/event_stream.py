@@ -24,7 +24,6 @@ from nats.js.api import Header, RetentionPolicy, StorageType, StreamConfig, Stre
 from agent_manager.adapters.nats import event_bodies
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.events import Event
-from agent_manager.nats_access.cancellation import heed_cancellation
 from agent_manager.protocol import subjects
 
 AT_ONCE = 64
@@ -157,8 +156,6 @@ class JetStreamEvents:
         try:
             yield client, client.jetstream()
         except (nats.errors.Error, OSError) as error:
-            heed_cancellation()
             raise UnavailableError(
                 f"the stream {subjects.EVENT_STREAM} does not take events: {error or type(error).__name__}"
             ) from error
-        heed_cancellation()
