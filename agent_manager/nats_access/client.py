@@ -17,7 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agent_manager.nats_access.cancellation import heeding_cancellation
-from agent_manager.nats_access.errors import UnreadableMessageError
+from agent_manager.nats_access.errors import NotNatsError, UnreadableMessageError
 from agent_manager.nats_access.framing import FramingParser
 
 
@@ -55,6 +55,20 @@ class AccessClient(Client):
                 await subscription.drain()  # type: ignore[no-untyped-call]
             except nats.errors.BadSubscriptionError:
                 continue  # left before
+
+    async def _process_connect_init(self) -> None:
+        """What another program says first ends the attempt, and not the task that makes it."""
+        try:
+            await super()._process_connect_init()
+        except OSError:
+            # Among them errors of certificates, which are ValueErrors too.
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # nats-py would look into it at its next attempt, and never get further.
+            self._server_info = {}
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call]
+            raise NotNatsError from error
 
     def _connect_command(self) -> bytes:
         if self._tls_wanted and not self._server_info.get("tls_required"):

@@ -26,6 +26,15 @@ class TlsError(OSError):
     """A certificate or key of ours cannot be used. An OSError, so that the client takes it for a failed attempt."""
 
 
+class NotNatsError(nats.errors.Error):
+    """What answers speaks like a NATS server and is none. An error of nats, so that its client takes it for an attempt
+    that has failed.
+    """
+
+    def __str__(self) -> str:
+        return "the INFO message makes no sense"
+
+
 class UnreadableMessageError(nats.errors.Error):
     """A message has come whose subject or reply subject is no text."""
 

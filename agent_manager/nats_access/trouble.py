@@ -11,7 +11,7 @@ from enum import StrEnum
 import nats.errors
 
 from agent_manager.nats_access.access import Access
-from agent_manager.nats_access.errors import CredentialsError, TlsError
+from agent_manager.nats_access.errors import CredentialsError, NotNatsError, TlsError
 
 
 class TroubleCode(StrEnum):
@@ -171,7 +171,7 @@ def _told(error: BaseException, access: Access) -> tuple[TroubleCode, str]:
     for said, code, text in _SAID:
         if said in lower:
             return code, f"{text} ({words.strip(chr(39))})"
-    if "info message" in lower or isinstance(error, ValueError):
+    if "info message" in lower or isinstance(error, NotNatsError | ValueError):
         return TroubleCode.NOT_NATS, "what answers there is not a NATS server, or it wants TLS first (tls_first)"
     if isinstance(error, nats.errors.StaleConnectionError):
         return TroubleCode.LOST, f"the connection is gone ({words})"

@@ -27,6 +27,7 @@ from agent_manager.nats_access.tls import Tls
 from agent_manager.nats_access.trouble import Trouble, TroubleCode
 from tests.harness.external_nats import Certificates, external_nats, tls_block
 from tests.harness.nats_server import running_nats
+from tests.integration.nats_access.odd_server import ODD_INFO, odd_server
 
 PACE = Pace(connect_timeout_s=5.0)
 IMPATIENT = Pace(connect_timeout_s=0.5)
@@ -244,6 +245,13 @@ async def test_every_server_that_cannot_be_used_is_told_with_its_reason(tmp_path
             expected[f"nats://127.0.0.1:{listener.sockets[0].getsockname()[1]}"] = code
         found = await troubles(Access(servers=tuple(expected)), IMPATIENT)
     assert {each.server: each.code for each in found} == expected
+
+
+@pytest.mark.parametrize("info", ODD_INFO)
+async def test_what_speaks_like_nats_and_is_none_is_told(info: bytes) -> None:
+    async with odd_server(info) as port:
+        found = await trouble(Access(servers=(f"nats://127.0.0.1:{port}",)))
+    assert found.code is TroubleCode.NOT_NATS
 
 
 async def test_one_server_that_works_is_enough(tmp_path: Path) -> None:

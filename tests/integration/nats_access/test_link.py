@@ -16,6 +16,7 @@ from agent_manager.nats_access.trouble import TroubleCode
 from tests.harness.external_nats import ExternalNats, external_nats, nats_cluster
 from tests.harness.waiting import eventually
 from tests.integration.nats_access.kept import Kept, kept
+from tests.integration.nats_access.odd_server import ODD_INFO, odd_server
 
 
 async def hears(link: Kept) -> None:
@@ -86,6 +87,18 @@ async def test_a_server_that_is_going_down_is_left_before_it_is_gone(tmp_path: P
         assert "bus_lame_duck" in link.events
         assert "bus_replaced" in link.events
         await hears(link)
+
+
+@pytest.mark.parametrize("info", ODD_INFO)
+async def test_a_server_in_whose_place_something_odd_was_is_found_again(tmp_path: Path, info: bytes) -> None:
+    async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
+        await eventually(lambda: link.told == ["up"])
+        await server.kill()
+        async with odd_server(info, server.port):
+            await eventually(lambda: "bus_not_nats" in link.events)
+        await server.start()
+        await hears(link)
+        assert link.told == ["up", "down", "up"]
 
 
 async def test_messages_that_come_faster_than_they_are_taken_are_counted_and_said(tmp_path: Path) -> None:
