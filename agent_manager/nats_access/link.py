@@ -263,7 +263,13 @@ class _Session:
         self._news.set()
 
     async def lame_duck(self) -> None:
-        """See Listener."""
-        self._link._tell(logging.WARNING, "bus_lame_duck", f"{self.client.server} is shutting down; going elsewhere")
+        """See Listener. The client reads nothing until this returns."""
+        if self.reason:
+            return  # it is being left
+        self.reason = f"{self.client.server} is shutting down"
+        self._link._tell(logging.WARNING, "bus_lame_duck", f"{self.reason}; going elsewhere")
+        self._link._tasks.create_task(self._leave(self.reason), name="leave lame duck")
+
+    async def _leave(self, reason: str) -> None:
         await self._link._pause(random.uniform(0, LEAVE_WITHIN_S))
-        self.replace(f"{self.client.server} is shutting down")
+        self.replace(reason)

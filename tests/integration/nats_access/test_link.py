@@ -101,6 +101,18 @@ async def test_a_server_in_whose_place_something_odd_was_is_found_again(tmp_path
         assert link.told == ["up", "down", "up"]
 
 
+async def test_what_comes_before_a_server_that_is_going_down_is_left_is_heard_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_manager.nats_access.link.random.uniform", lambda *_: 3600.0)
+    async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
+        await eventually(lambda: link.told == ["up"])
+        server.lame_duck()
+        await eventually(lambda: "bus_lame_duck" in link.events)
+        await hears(link)
+        assert "bus_replaced" not in link.events
+
+
 async def test_messages_that_come_faster_than_they_are_taken_are_counted_and_said(tmp_path: Path) -> None:
     async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
         await eventually(lambda: link.told == ["up"])
