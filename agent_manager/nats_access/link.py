@@ -91,19 +91,21 @@ class Link:
 
     async def close(self) -> None:
         """Send what is buffered, as far as that is possible, and close for good."""
-        session = self._session
-        if session is not None and session.client.is_connected:
+        client = self.client
+        if client is not None:
             try:
-                await session.client.flush(timeout=FLUSH_S)
+                await client.flush(timeout=FLUSH_S)
             except (nats.errors.Error, OSError) as error:
                 self._trouble(Trouble(TroubleCode.LOST, f"the last messages may not have reached NATS: {error}"))
         self._over.set()
+        # It may have been replaced meanwhile.
+        session = self._session
         if session is not None:
             await dispose(session.client)
             await session.closed()
 
     async def _open(self) -> _Session | None:
-        """A subscribed client, or None after saying why there is none."""
+        """A subscribed client, or None: after saying why there is none, or at the end."""
         session = _Session(self)
         try:
             client = session.client = await dial(self.access, self._caller, session, self._pace)
@@ -120,6 +122,8 @@ class Link:
             except (nats.errors.Error, OSError) as error:
                 self._trouble(diagnose(error, self.access))
                 return None
+            if self._over.is_set():
+                return None
             undo.pop_all()
         return session
 
@@ -129,7 +133,7 @@ class Link:
         self._session = session
         self._up(session)
         try:
-            while await session.to_be_replaced():
+            while await session.to_be_replaced() and not self._over.is_set():
                 successor = await self._open()
                 if successor is None:
                     await self._pause(self._pace.longest_retry_s)

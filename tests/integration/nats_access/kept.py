@@ -20,7 +20,10 @@ from agent_manager.nats_access.trouble import Trouble
 
 @dataclass
 class Kept:
-    """`told` are ups and downs, `notices` what belongs into a log, `heard` what came on `heard.>`."""
+    """`told` are ups and downs, `notices` what belongs into a log, `heard` what came on `heard.>`.
+
+    `clients` are all that have been built; a message is held by `hold`, a client that subscribes by `subscribing`.
+    """
 
     access: Access
     reconnects: bool = True
@@ -32,6 +35,8 @@ class Kept:
 
     def __post_init__(self) -> None:
         self.hold: asyncio.Event | None = None
+        self.subscribing: asyncio.Event | None = None
+        self.clients: list[Client] = []
         self.link = Link(
             self.access,
             Caller(name="kept", inbox_prefix="_INBOX_kept", reconnects=self.reconnects),
@@ -56,7 +61,10 @@ class Kept:
         return self.link.client.server if self.link.client is not None else ""
 
     async def _subscribe(self, client: Client) -> None:
+        self.clients.append(client)
         await client.subscribe("heard.>", queue="kept", cb=self._hear)
+        if self.subscribing is not None:
+            await self.subscribing.wait()
 
     async def _hear(self, message: Msg) -> None:
         self.heard.append(message.data)

@@ -113,6 +113,42 @@ async def test_what_comes_before_a_server_that_is_going_down_is_left_is_heard_at
         assert "bus_replaced" not in link.events
 
 
+async def test_a_client_that_is_ready_only_after_the_end_is_not_kept(tmp_path: Path) -> None:
+    async with external_nats(tmp_path, {}) as server:
+        link = Kept(Access(servers=(server.url,)))
+        link.subscribing = asyncio.Event()
+        running = asyncio.create_task(link.link.run())
+        await eventually(lambda: link.clients)
+        await link.link.close()
+        link.subscribing.set()
+        async with asyncio.timeout(20):
+            await running
+        assert link.clients[0].is_closed
+        assert link.told == []
+
+
+async def test_a_client_that_takes_the_place_of_another_at_the_end_is_closed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with external_nats(tmp_path, {}) as server:
+        link = Kept(Access(servers=(server.url,)))
+        running = asyncio.create_task(link.link.run())
+        await eventually(lambda: link.told == ["up"])
+        session, former = link.link._session, link.link.client
+        assert session is not None
+        assert former is not None
+
+        async def replaced(**_: int) -> None:
+            session.replace("a test")
+            await eventually(lambda: link.link.client is not former)
+
+        monkeypatch.setattr(former, "flush", replaced)
+        await link.link.close()
+        async with asyncio.timeout(20):
+            await running
+        assert [client.is_closed for client in link.clients] == [True, True]
+
+
 async def test_messages_that_come_faster_than_they_are_taken_are_counted_and_said(tmp_path: Path) -> None:
     async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
         await eventually(lambda: link.told == ["up"])
