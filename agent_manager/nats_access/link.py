@@ -195,13 +195,13 @@ class Link:
                 self._tell(logging.WARNING, "bus_disconnected", text)
             self._hooks.down()
 
-    def _trouble(self, trouble: Trouble) -> None:
+    def _trouble(self, trouble: Trouble, bug: Exception | None = None) -> None:
         if self._over.is_set():
             return
         if trouble.code is TroubleCode.SLOW_CONSUMER:
             self.dropped += 1
             trouble = replace(trouble, text=f"{trouble.text}; {_rounded(self.dropped):,} or more since the start")
-        self._say(of_trouble(trouble, identity=self.access.identity.description))
+        self._say(replace(of_trouble(trouble, identity=self.access.identity.description), bug=bug))
         self._hooks.trouble(trouble)
 
     def _in_time(self, trouble: Trouble) -> Trouble:
@@ -250,7 +250,11 @@ class _Session:
 
     async def failed(self, error: Exception) -> None:
         """See Listener."""
-        self._link._trouble(self._link._in_time(diagnose(error, self._link.access)))
+        if isinstance(error, nats.errors.Error | OSError):
+            self._link._trouble(self._link._in_time(diagnose(error, self._link.access)))
+        else:
+            text = f"a message could not be handled: {type(error).__name__}: {error}"
+            self._link._trouble(Trouble(TroubleCode.ERROR, text), error)
 
     async def disconnected(self) -> None:
         """See Listener."""

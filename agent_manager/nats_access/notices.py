@@ -12,12 +12,16 @@ from agent_manager.nats_access.trouble import Trouble
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """One fact: its stable name, its level (of `logging`), words for people, facts for programs."""
+    """One fact: its stable name, its level (of `logging`), words for people, facts for programs.
+
+    `bug` is an error that nobody reckoned with: only where it was raised tells more.
+    """
 
     event: str
     level: int
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    bug: Exception | None = None
 
 
 Tell = Callable[[Notice], None]
@@ -33,7 +37,7 @@ def log_fields(log: logging.Logger) -> Tell:
     """Tell with the event as the message and everything else as fields: for logs of JSON lines."""
 
     def tell(notice: Notice) -> None:
-        log.log(notice.level, notice.event, extra={"detail": notice.text, **notice.fields})
+        log.log(notice.level, notice.event, exc_info=notice.bug, extra={"detail": notice.text, **notice.fields})
 
     return tell
 

@@ -169,4 +169,4 @@ async def _publish(client: Client, subject: str, payload: bytes, headers: Mappin
 
 def _tell(notice: Notice) -> None:
     again = "; trying again" if notice.level >= logging.WARNING and notice.event != "bus_disconnected" else ""
-    _log.log(notice.level, "%s%s", notice.text, again)
+    _log.log(notice.level, "%s%s", notice.text, again, exc_info=notice.bug)

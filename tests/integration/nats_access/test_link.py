@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import weakref
 from pathlib import Path
 
 import nats
 import pytest
+from nats.aio.msg import Msg
 
 from agent_manager.nats_access.access import Access
 from agent_manager.nats_access.identity import UserIdentity
+from agent_manager.nats_access.notices import log_fields
 from agent_manager.nats_access.trouble import TroubleCode
 from tests.harness.external_nats import ExternalNats, external_nats, nats_cluster
 from tests.harness.waiting import eventually
@@ -147,6 +150,25 @@ async def test_a_client_that_takes_the_place_of_another_at_the_end_is_closed_too
         async with asyncio.timeout(20):
             await running
         assert [client.is_closed for client in link.clients] == [True, True]
+
+
+async def test_an_error_nobody_reckoned_with_is_said_with_where_it_was_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with external_nats(tmp_path, {}) as server, kept(Access(servers=(server.url,))) as link:
+        await eventually(lambda: link.told == ["up"])
+        client = link.link.client
+        assert client is not None
+
+        async def stumble(_: Msg) -> None:
+            raise ValueError("stumbled")
+
+        await client.subscribe("stumble", cb=stumble)
+        await client.publish("stumble")
+        await eventually(lambda: link.troubles)
+    [notice] = [each for each in link.notices if each.event == "bus_error"]
+    log_fields(logging.getLogger("of the test"))(notice)
+    assert 'raise ValueError("stumbled")' in caplog.text
 
 
 async def test_messages_that_come_faster_than_they_are_taken_are_counted_and_said(tmp_path: Path) -> None:
