@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from agent_manager.protocol import headers, operations, subjects, tracing
 from agent_manager.protocol.errors import ErrorCode, RequestFailedError
 from agent_manager.protocol.messages import Message, Request, Response
-from agent_manager.protocol.operations import NoParams, Operation
+from agent_manager.protocol.operations import Kind, NoParams, Operation
 from agent_manager.protocol.resources import NodeList
 from agent_manager.telemetry.structured import structlog
 from management_api.event_feed import EventFeed
@@ -73,7 +73,9 @@ class ManagerClient:
             raise self._ending
         client = self._link.client
         if client is None:
-            raise _unavailable(f"not connected to NATS at {self._link.server}; check that it is running")
+            raise _unavailable(
+                f"not connected to NATS at {self._link.server}; is it running, and does it take the API's credentials?"
+            )
         return client
 
     async def call(
@@ -105,13 +107,12 @@ class ManagerClient:
         return result_of(operation, await self._ask(client, operation, request, limit_s))
 
     async def _ask(self, client: Client, operation: Operation, request: Request, limit_s: float) -> bytes:
-        subject = subjects.api_operation(operation.resource, operation.verb)
         body = request.model_dump_json(exclude_none=True).encode()
         interruption = asyncio.timeout(None)
         self._waiting.add(interruption)
         try:
             async with interruption:
-                reply = await self._answer(client, subject, body, limit_s)
+                reply = await self._answer(client, operation, body, limit_s)
         except nats.errors.NoRespondersError as error:
             raise _unavailable(
                 "no manager is running: while `agent-manager up` runs, try again in a moment; else start that"
@@ -124,8 +125,9 @@ class ManagerClient:
             self._waiting.discard(interruption)
         return reply.data
 
-    async def _answer(self, client: Client, subject: str, body: bytes, limit_s: float) -> Msg:
+    async def _answer(self, client: Client, operation: Operation, body: bytes, limit_s: float) -> Msg:
         """The answer, unless whoever had the request is found to have died with it."""
+        subject = subjects.api_operation(operation.resource, operation.verb)
         asked_at = datetime.now(UTC)
         asking = asyncio.create_task(
             client.request(subject, body, timeout=limit_s, headers={headers.ACTOR: ACTOR, **tracing.carried()}),
@@ -136,9 +138,7 @@ class ManagerClient:
             await asyncio.wait((asking, watching), return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 return asking.result()
-            raise _unavailable(
-                "the manager ended before it answered; what was asked for may have been done: look before asking again"
-            )
+            raise _unavailable(f"the manager ended before it answered; {_before_asking_again(operation)}")
         finally:
             asking.cancel()
             watching.cancel()
@@ -204,9 +204,15 @@ def _unavailable(message: str) -> RequestFailedError:
 def _timeout(operation: Operation, limit_s: float) -> RequestFailedError:
     return RequestFailedError(
         ErrorCode.TIMEOUT,
-        f"no manager answered {operation.name} within {limit_s:g} s; look at the agent before asking again",
+        f"no manager answered {operation.name} within {limit_s:g} s; {_before_asking_again(operation)}",
         retryable=True,
     )
+
+
+def _before_asking_again(operation: Operation) -> str:
+    if operation.kind is Kind.QUERY:
+        return "try again in a moment"
+    return "what was asked for may have been done: look before asking again"
 
 
 def _nonsense(operation: Operation, what: str) -> RequestFailedError:

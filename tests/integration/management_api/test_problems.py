@@ -98,7 +98,7 @@ async def test_a_manager_that_never_answers_is_a_timeout(nats: NatsHarness, mana
     assert answer.status_code == 504
     problem = problem_of(answer)
     assert problem["code"] == "timeout"
-    assert "agents.get within 0.1 s" in problem["detail"]
+    assert "agents.get within 0.1 s; try again" in problem["detail"]
 
 
 async def test_a_manager_that_dies_with_a_request_is_not_waited_for(nats: NatsHarness) -> None:
