@@ -57,7 +57,7 @@ def _config(arguments: list[str]) -> Path | None:
         case ["--config", path]:
             return Path(path)
         case _:
-            raise ConfigurationError((f"usage: management-api [--config FILE], not {' '.join(arguments)}",))
+            raise ConfigurationError(("usage: management-api [--config FILE]",))
 
 
 if __name__ == "__main__":

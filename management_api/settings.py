@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from agent_manager.configuration.addresses import shown_database
 from agent_manager.configuration.kinds import Text, seconds, text, whole
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.configuration.program import Program
@@ -63,9 +64,10 @@ class StreamSettings(Group):
 class DatabaseSettings(Group):
     """The API's own tables; they may share a database with the manager's."""
 
-    url: Annotated[Text | None, Setting(variables=("DATABASE_URL",), secret=True, awaits="users and tokens")] = Field(
-        default=None, repr=False
-    )
+    url: Annotated[
+        Text | None,
+        Setting(variables=("DATABASE_URL",), secret=True, shown_as=shown_database, awaits="users and tokens"),
+    ] = Field(default=None, repr=False)
     """Where users and tokens are kept."""
     pool_size: Annotated[int, whole(1, 1_000), Setting(awaits="users and tokens")] = 5
     """Connections to PostgreSQL that are kept open."""

@@ -18,6 +18,8 @@ from agent_manager.documents.fields import unmet
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _TEXT = "a string (put numbers, true and false in quotes)"
+_SECRET = re.compile(r"-----BEGIN|\bS[A-Z2-7]{57}\b")
+"""What begins a PEM or credentials file, and an nkey seed."""
 _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -116,8 +118,20 @@ def path() -> BeforeValidator:
     return BeforeValidator(absolute)
 
 
+def secret_file() -> BeforeValidator:
+    """A path of a file with a secret; the secret itself, which is easily taken for what is asked for, is refused."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and _SECRET.search(value):
+            raise unmet("the path of a file that holds it, not what it holds")
+        return value
+
+    return BeforeValidator(check)
+
+
 Text = Annotated[str, text()]
 FilePath = Annotated[Path, path()]
+SecretFilePath = Annotated[FilePath, secret_file()]
 
 
 def _between(low: float, high: float, convert: Callable[[Any], float], what: str) -> BeforeValidator:

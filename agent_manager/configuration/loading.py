@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from agent_manager.configuration import tree
 from agent_manager.configuration.sources import Given, Source
-from agent_manager.configuration.tree import Group, Key, keys_of
+from agent_manager.configuration.tree import Group, Key, confidential_groups, keys_of
 from agent_manager.documents.model_errors import problem_of
-from agent_manager.documents.problems import KeyPath
+from agent_manager.documents.problems import KeyPath, shown
 
 T = TypeVar("T", bound=Group)
 
@@ -77,17 +77,26 @@ def _faults(
     error: ValidationError, keys: Collection[Key], given: Mapping[tree.Path, Given], model: type[Group]
 ) -> Iterator[str]:
     by_fields = {key.fields: key for key in keys}
+    confidential = confidential_groups(keys)
 
     def key_at(path: KeyPath) -> Key | None:
         return next((by_fields[path[:n]] for n in range(len(path), 0, -1) if path[:n] in by_fields), None)  # type: ignore[index]
 
     def is_secret(path: KeyPath) -> bool:
         key = key_at(path)
-        return key is None or key.setting.secret
+        return key is None or key.path[:-1] in confidential
 
     for detail in error.errors(include_url=False):
         problem = problem_of(detail, known_keys=lambda _: (), is_secret=is_secret)
         key = key_at(problem.path)
         origin = given[key.path].origin if key is not None and key.path in given else DEFAULT
         message = problem.message.replace(".".join(key.fields), key.name) if key is not None else problem.message
-        yield f"{origin}: {message}"
+        yield f"{origin}: {message}{_address(key, given)}"
+
+
+def _address(key: Key | None, given: Mapping[tree.Path, Given]) -> str:
+    """The address that is not what it must be, as it may be shown."""
+    if key is None or key.path not in given or key.setting.shown_as is None:
+        return ""
+    value = given[key.path].value
+    return f", not {shown(key.setting.shown_as(value))}" if isinstance(value, str) else ""

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import SecretStr, model_validator
 
-from agent_manager.configuration.kinds import FilePath, Text, listing, seconds, text, truth
+from agent_manager.configuration.addresses import shown_servers
+from agent_manager.configuration.kinds import FilePath, SecretFilePath, Text, listing, seconds, text, truth
 from agent_manager.configuration.tree import Group, Setting
 from agent_manager.documents.fields import unmet
 from agent_manager.nats_access.resolving import Resolved, Wanted, resolve
@@ -18,7 +19,7 @@ Secret = Annotated[SecretStr, text()]
 class NatsSettings(Group):
     """The bus, and who this program is there."""
 
-    url: Annotated[tuple[str, ...], listing()] = ()
+    url: Annotated[tuple[str, ...], listing(), Setting(shown_as=shown_servers)] = ()
     """One server or several of a cluster: `nats://host:port`, `tls://host:port`."""
     context: Annotated[str, text("the name of a context of the nats CLI, or a path")] | None = None
     """A context of the `nats` tool that says all of this; what is set here beside it wins."""
@@ -28,15 +29,15 @@ class NatsSettings(Group):
     """Its password."""
     token: Annotated[Secret | None, Setting(secret=True)] = None
     """A token, where the server wants one."""
-    creds: FilePath | None = None
+    creds: SecretFilePath | None = None
     """A credentials file (JWT and seed)."""
-    nkey: FilePath | None = None
+    nkey: SecretFilePath | None = None
     """A file with an nkey seed."""
     tls_ca: FilePath | None = None
     """Certificates of the authorities that are trusted; the system's without it."""
     tls_cert: FilePath | None = None
     """The client's certificate, with `tls_key`."""
-    tls_key: FilePath | None = None
+    tls_key: SecretFilePath | None = None
     """The client certificate's private key."""
     tls_verify: Annotated[bool, truth()] = True
     """Whether the server's certificate must be trusted and name the host."""

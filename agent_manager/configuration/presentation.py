@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
+from agent_manager.configuration.addresses import MASK
 from agent_manager.configuration.loading import Loaded
 from agent_manager.configuration.program import Program
 from agent_manager.configuration.tree import Key, groups_of
-
-MASK = "********"
-_IN_A_URL = re.compile(r'(://[^:/@\s",]*:)[^\s",]*(?=@)|((?:nats|tls)://)[^:/@\s",]+(?=@)')
-"""The password in a URL; in one of NATS a user without a password, which is a token."""
 
 
 def in_force(loaded: Loaded[Any], program: Program[Any]) -> Iterator[tuple[str, str, str]]:
@@ -26,12 +22,11 @@ def in_force(loaded: Loaded[Any], program: Program[Any]) -> Iterator[tuple[str, 
 
 
 def shown_value(key: Key, value: Any) -> str:
-    """A value as it could stand in a file; of a secret only that there is one, of a URL all but its password."""
+    """A value as it could stand in a file; of a secret only that there is one, of an address all but its password."""
     if value is None:
         return ""
-    is_url = not isinstance(value, SecretStr) and "://" in str(value)
-    if is_url:
-        return _IN_A_URL.sub(lambda found: f"{found[1] or found[2]}{MASK}", _written(key, value))
+    if (shown_as := key.setting.shown_as) is not None:
+        return _written(key, shown_as(value) if isinstance(value, str) else tuple(map(shown_as, value)))
     return MASK if key.setting.secret or isinstance(value, SecretStr) else _written(key, value)
 
 

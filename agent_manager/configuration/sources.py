@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import dotenv
 from dotenv.parser import parse_stream
 
 from agent_manager.configuration import tree
-from agent_manager.configuration.tree import Key
+from agent_manager.configuration.tree import Key, confidential_groups
 from agent_manager.documents.model_errors import unknown_key
 from agent_manager.documents.problems import KeyPath, Problem, dotted, line_of, mismatch, shown
 from agent_manager.documents.yaml_document import DocumentKind, read_document
@@ -62,6 +62,7 @@ class _YamlFile:
     def __init__(self, path: Path, keys: Collection[Key]) -> None:
         self._path = path
         self._known = {place: key for key in keys for place in key.paths}
+        self._confidential = confidential_groups(keys)
         self._sections = {place[:length] for place in self._known for length in range(len(place))}
         self._lines: Mapping[KeyPath, int] = {}
         self._values: dict[tree.Path, Given] = {}
@@ -86,11 +87,12 @@ class _YamlFile:
                 self._take(self._known[below], value, below)
             elif below not in self._sections:
                 siblings = sorted({place[len(path)] for place in self._known if place[: len(path)] == path})
-                self._faults.append(self._fault(unknown_key(below, siblings)))
+                self._faults.append(self._fault(unknown_key(below, siblings, secret=self._is_secret(below))))
             elif isinstance(value, Mapping):
                 self._section(value, below)
             elif value is not None:
-                self._faults.append(self._fault(mismatch(below, shown(value), "a mapping of keys to values")))
+                expected = "a mapping of keys to values"
+                self._faults.append(self._fault(mismatch(below, shown(value), expected, secret=self._is_secret(below))))
 
     def _take(self, key: Key, value: Any, place: tree.Path) -> None:
         if value is None:
@@ -103,8 +105,7 @@ class _YamlFile:
             self._values[key.path] = given
 
     def _is_secret(self, path: KeyPath) -> bool:
-        key = self._known.get(tuple(str(part) for part in path))
-        return key is not None and key.setting.secret
+        return any(path[: len(group)] == group for group in self._confidential)
 
     def _fault(self, problem: Problem) -> str:
         line = problem.line or line_of(problem.path, self._lines)
@@ -127,18 +128,24 @@ def from_dotenv(path: Path, keys: Collection[Key], *, prefix: str, reserved: Col
     except (OSError, UnicodeDecodeError) as error:
         return Source(faults=(f"{path} cannot be read: {error}",))
     lines: dict[str, int] = {}
+    readable, faults = [], []
     for binding in parse_stream(StringIO(text)):
+        written = binding.original.string
+        # Empty lines before it belong to it.
+        line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
         if binding.error:
-            words = binding.original.string.strip()
-            return Source(
-                faults=(f"{path}:{binding.original.line}: is not NAME=value: {shown(words.partition('=')[0])}",)
-            )
+            # What stands there may be a password.
+            faults.append(f"{path}:{line}: must be NAME=value, or a comment that begins with #")
+            continue
+        readable.append(written)
         if binding.key:
-            lines[binding.key] = binding.original.line
-    values = {name: value for name, value in dotenv.dotenv_values(stream=StringIO(text)).items() if value is not None}
-    return _Variables(
+            lines[binding.key] = line
+    found = dotenv.dotenv_values(stream=StringIO("".join(readable)))
+    values = {name: value for name, value in found.items() if value is not None}
+    source = _Variables(
         values, lambda name: f"{path}:{lines[name]} {name}", keys, prefix=prefix, reserved=reserved
     ).read()
+    return replace(source, faults=(*faults, *source.faults))
 
 
 def from_flags(flags: Iterable[tuple[str, str, Any]]) -> Source:
@@ -192,5 +199,7 @@ class _Variables:
         try:
             return Given(Path(path).read_text(encoding="utf-8").strip(), f"{self._origin(name)} ({path})")
         except (OSError, ValueError) as error:
-            self._faults.append(f"{self._origin(name)}: the file {path} cannot be read: {error}")
+            # Not its name: who mistakes the variable for the other one writes the secret itself.
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            self._faults.append(f"{self._origin(name)}: the file that it names cannot be read: {reason}")
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,14 @@ class Setting:
     """What a field tells of itself beside type, default and docstring; part of its annotation.
 
     `variables`: names in the environment beside its own. `also`: other keys under which a file may hold it, dotted.
-    `secret`: its value is never shown. `live`: a change applies on SIGHUP. `awaits`: it is accepted and checked, but
-    what will use it is not there yet.
+    `secret`: its value is never shown. `shown_as`: how a text of it is shown where only a part is secret. `live`: a
+    change applies on SIGHUP. `awaits`: it is accepted and checked, but what will use it is not there yet.
     """
 
     variables: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     secret: bool = False
+    shown_as: Callable[[str], str] | None = None
     live: bool = False
     awaits: str | None = None
 
@@ -78,6 +79,11 @@ def keys_of(model: type[Group], path: Path = (), fields: Path = ()) -> Iterator[
         else:
             setting = next((part for part in info.metadata if isinstance(part, Setting)), Setting())
             yield Key(path=below, fields=(*fields, field), info=info, setting=setting)
+
+
+def confidential_groups(keys: Collection[Key]) -> frozenset[Path]:
+    """The groups with a secret, by their paths in a file: what is wrong there may be the secret in a wrong place."""
+    return frozenset(place[:-1] for key in keys if key.setting.secret for place in key.paths)
 
 
 def groups_of(model: type[Group], path: Path = ()) -> Iterator[tuple[Path, type[Group], str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pydantic_core import ErrorDetails
 
 from agent_manager.documents.fields import EXPECTATION
-from agent_manager.documents.problems import KeyPath, Problem, dotted, mismatch, shown
+from agent_manager.documents.problems import KeyPath, Problem, dotted, is_plain, mismatch, shown
 
 _LONGEST_KEY = 64
 
@@ -34,8 +34,15 @@ def problem_of(
     return _mismatch(path, shown(value), "a mapping of keys to values", is_secret)
 
 
-def unknown_key(path: KeyPath, known: Collection[str]) -> Problem:
-    """A key nobody knows, with the one that was probably meant, or all there are."""
+def unknown_key(path: KeyPath, known: Collection[str], *, secret: bool = False) -> Problem:
+    """A key nobody knows, with the one that was probably meant, or all there are.
+
+    `secret`: a value may have become part of the key (`{password:x}`), so that only a plain word is repeated.
+    """
+    if secret and not is_plain(path[-1]):
+        expected = f"one of {', '.join(known)}"
+        message = f"{dotted(path[:-1])} has a key that is not known: known are {', '.join(known)}"
+        return Problem(path=path, message=message, expected=expected)
     key = str(path[-1])
     near = difflib.get_close_matches(key.lower(), known, n=1) if len(key) <= _LONGEST_KEY else []
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

@@ -40,8 +40,13 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
             continue
-        text += ("." if text else "") + (part if _PLAIN_KEY.fullmatch(part) else shown(part))
+        text += ("." if text else "") + (part if is_plain(part) else shown(part))
     return text
+
+
+def is_plain(key: str | int) -> bool:
+    """Whether a key is a position, or a word that needs no quotes."""
+    return isinstance(key, int) or _PLAIN_KEY.fullmatch(key) is not None
 
 
 def shown(value: Any) -> str:

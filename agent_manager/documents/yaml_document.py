@@ -41,6 +41,10 @@ class Document:
     problems: tuple[Problem, ...]
 
 
+_NAMES = re.compile(r"""\b(alias|anchor|tag handle) (?:'[^']*'|"[^"]*")""")
+"""What follows `*`, `&` or `!`, with which a password may begin."""
+
+
 class _RefusedError(Exception):
     """Reading stops here."""
 
@@ -81,7 +85,7 @@ def _not_a_mapping(node: yaml.Node | None, kind: DocumentKind) -> Problem:
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
-    said = ", ".join(part for part in (error.context, error.problem) if part)
+    said = _NAMES.sub(r"\1", ", ".join(part for part in (error.context, error.problem) if part))
     if "'\\t'" in said:
         said += " (a tab): indent with spaces"
     if mark is None:
@@ -179,8 +183,9 @@ class _Conversion:
             expected = "written out (merge keys are not supported)"
         if expected is None:
             return str(node.value)
-        seen, line = _seen(node), node.start_mark.line + 1
-        message = f"a key of {dotted(path) or self._kind.name} must be {expected}, not {seen}"
+        line, is_secret = node.start_mark.line + 1, self._kind.is_secret(path)
+        seen = None if is_secret else _seen(node)
+        message = f"a key of {dotted(path) or self._kind.name} must be {expected}{'' if is_secret else f', not {seen}'}"
         self.problems.append(Problem(path=path, message=message, expected=expected, value=seen, line=line))
         return None
 

@@ -74,6 +74,9 @@ class Context:
 
 def read_context(name_or_path: str, called: str, environ: Mapping[str, str]) -> Context:
     """The context with that name, or in that file. Raises AccessError saying where it was looked for."""
+    if "://" in name_or_path:
+        # Not repeated: it may hold a password.
+        raise AccessError(f"{called} must be the name of a context, or its path; this is an address")
     path = _path(name_or_path, called, environ)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

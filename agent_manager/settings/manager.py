@@ -9,7 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from agent_manager.configuration.kinds import FilePath, Text, only_true, seconds, text, truth, whole
+from agent_manager.configuration.addresses import shown_database
+from agent_manager.configuration.kinds import FilePath, SecretFilePath, Text, only_true, seconds, text, truth, whole
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.configuration.program import Program
 from agent_manager.configuration.service import ServiceSettings
@@ -47,7 +48,9 @@ class ManagerServiceSettings(ServiceSettings):
 class DatabaseSettings(Group):
     """Where what must survive is kept."""
 
-    url: Annotated[Text | None, Setting(variables=("DATABASE_URL",), secret=True)] = Field(default=None, repr=False)
+    url: Annotated[Text | None, Setting(variables=("DATABASE_URL",), secret=True, shown_as=shown_database)] = Field(
+        default=None, repr=False
+    )
     """`postgresql://user:password@host/name` or `sqlite:////path/file.db`; without one a file in the data directory."""
     pool_size: Annotated[int, whole(1, 1_000)] = 5
     """Connections to PostgreSQL that are kept open."""
@@ -58,7 +61,7 @@ class DatabaseSettings(Group):
 class ManagerNatsSettings(NatsSettings):
     """The bus. Without `url` and `context`, `agent-manager up` runs a server of its own."""
 
-    signing_key: FilePath | None = None
+    signing_key: SecretFilePath | None = None
     """A file with the seed of an account's signing key: every launch of an agent gets a user of its own then."""
     account: Annotated[str, text("an account's public key (A…)", r"A[A-Z2-7]{55}")] | None = None
     """The account's public key, where `signing_key` is not the account's own."""

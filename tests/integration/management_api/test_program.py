@@ -123,5 +123,5 @@ def test_words_it_does_not_know_stop_the_start(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "management-api: usage: management-api [--config FILE], not --port 1\n",
+        "management-api: usage: management-api [--config FILE]\n",
     )

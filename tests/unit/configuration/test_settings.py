@@ -165,6 +165,29 @@ def test_what_contradicts_itself_about_the_bus_is_refused(nats: dict[str, str], 
         MANAGER.load({f"AGENT_MANAGER_NATS_{name}": value for name, value in nats.items()})
 
 
+@pytest.mark.parametrize("name", ["CREDS", "NKEY", "TLS_KEY", "SIGNING_KEY"])
+@pytest.mark.parametrize("secret", [f"S{'A' * 57}", "-----BEGIN NATS USER JWT----- eyJ"])
+def test_a_secret_in_the_place_of_its_file_is_refused_and_not_repeated(name: str, secret: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        MANAGER.load({f"AGENT_MANAGER_NATS_{name}": secret})
+    said = refused.value.faults[0]
+    key = name.lower()
+    assert said.startswith(
+        f"environment AGENT_MANAGER_NATS_{name}: nats.{key} must be the path of a file that holds it"
+    )
+    assert secret not in said
+
+
+@pytest.mark.parametrize("text", ["user: {topsecret: x}", "user: 12345", "{user:topsecret}", "url: [{topsecret: 1}]"])
+def test_what_is_wrong_among_credentials_is_not_repeated(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"nats:\n  {text}\n")
+    with pytest.raises(ConfigurationError) as refused:
+        MANAGER.load({}, config=file)
+    assert not [secret for secret in ("topsecret", "12345") if secret in str(refused.value)]
+    assert f"{file}:2: nats" in str(refused.value)
+
+
 def test_the_names_of_secrets_are_known_so_that_agents_do_not_inherit_them() -> None:
     assert {"DATABASE_URL", "JWT_SECRET", "AGENT_MANAGER_NATS_PASSWORD"} <= secret_variables()
     assert {key.setting.variables for key in API.keys if key.setting.secret} <= {("DATABASE_URL",), ("JWT_SECRET",), ()}
@@ -174,10 +197,11 @@ def test_the_names_of_secrets_are_known_so_that_agents_do_not_inherit_them() -> 
     ("variable", "url", "shown"),
     [
         ("DATABASE_URL", "postgresql://me:hunter2@h/d", "postgresql://me:********@h/d"),
-        ("DATABASE_URL", "postgresql://me:hun:ter/2@h/d", "postgresql://me:********@h/d"),
         ("DATABASE_URL", "sqlite:////path/file.db", "sqlite:////path/file.db"),
+        ("DATABASE_URL", "postgresql://me@h/d?password=hunter2", "postgresql://me@h/d?password=********"),
         ("AGENT_MANAGER_NATS_URL", "nats://me:hunter2@a:1,nats://b:2", '["nats://me:********@a:1", "nats://b:2"]'),
         ("AGENT_MANAGER_NATS_URL", "nats://hunter2@a:1", '["nats://********@a:1"]'),
+        ("AGENT_MANAGER_NATS_URL", "me:hunter2@a:1,hunter2@b", '["me:********@a:1", "********@b"]'),
     ],
 )
 def test_what_is_secret_in_an_address_is_not_shown(variable: str, url: str, shown: str) -> None:

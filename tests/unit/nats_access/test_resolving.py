@@ -176,6 +176,12 @@ def test_a_context_that_is_not_there_is_named_with_those_that_are(tmp_path: Path
         access_from({**environ, "NATS_CONTEXT": "test"})
 
 
+def test_an_address_in_the_place_of_a_context_is_not_repeated() -> None:
+    with pytest.raises(AccessError, match=r"NATS_CONTEXT must be the name of a context, or its path") as refused:
+        access_from({"NATS_CONTEXT": "nats://u:hunter2@a"})
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "\x00"])
 def test_a_context_that_is_no_json_object_is_named(tmp_path: Path, content: str) -> None:
     environ = written(tmp_path, "prod")

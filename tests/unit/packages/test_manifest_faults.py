@@ -170,7 +170,7 @@ def test_what_stands_in_an_environment_variable_is_not_repeated() -> None:
         ("a:\n\t- b\n", 2, "a tab"),
         ("a: 'open\n", 2, "line 2"),
         ("a: 1\n---\nb: 2\n", 2, "single document"),
-        ("a: *nobody\n", 1, "nobody"),
+        ("a: *nobody\n", 1, "undefined alias"),
         (b"version: 1\n\xff\xfe\n", 2, "byte 0xff in line 2"),
         (b"version: 1\n\x00\x01\x02", 2, "not allowed"),
         ("a: " + "[" * 100_000, 1, f"deeper than {MAX_DEPTH}"),
