@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, SecretStr
 
 from agent_manager.configuration.addresses import shown_database
+from agent_manager.configuration.database_url import DatabaseUrl
 from agent_manager.configuration.kinds import Text, seconds, text, whole
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.configuration.program import Program
@@ -65,7 +66,7 @@ class DatabaseSettings(Group):
     """The API's own tables; they may share a database with the manager's."""
 
     url: Annotated[
-        Text | None,
+        DatabaseUrl | None,
         Setting(variables=("DATABASE_URL",), secret=True, shown_as=shown_database, awaits="users and tokens"),
     ] = Field(default=None, repr=False)
     """Where users and tokens are kept."""

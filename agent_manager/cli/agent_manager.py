@@ -18,7 +18,7 @@ from agent_manager.cli.exit_codes import ExitCode
 from agent_manager.cli.node import NodeOptions, become_node
 from agent_manager.configuration.loading import ConfigurationError, Loaded
 from agent_manager.configuration.program import Flag
-from agent_manager.domain.errors import AgentManagerError, InvalidRequestError
+from agent_manager.domain.errors import AgentManagerError
 from agent_manager.protocol.release import release
 from agent_manager.settings.manager import MANAGER, ManagerSettings
 from management_api.settings import API
@@ -104,9 +104,11 @@ def run(
     with _told():
         loaded = MANAGER.load(os.environ, config=config, flags=flags)
         if not loaded.settings.nats.is_external:
-            raise InvalidRequestError(
-                "run needs a NATS server: name it with nats.url in the settings or AGENT_MANAGER_NATS_URL; "
-                "`agent-manager up` runs one of its own"
+            raise ConfigurationError(
+                (
+                    "run needs a NATS server: name it with nats.url in the settings or AGENT_MANAGER_NATS_URL; "
+                    "`agent-manager up` runs one of its own",
+                )
             )
         _say_what_is_unused(loaded)
         become_node(NodeOptions(settings=loaded.settings, api=None, nats_port=0, given=_given(config, flags)))

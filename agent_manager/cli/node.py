@@ -20,6 +20,7 @@ from agent_manager.adapters.packages.folder_source import PACKAGES_DEVICE
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
 from agent_manager.cli.service_table import NodePlan, service_table
+from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
 from agent_manager.nats_access.errors import AccessError
@@ -54,7 +55,7 @@ class AlreadyRunningError(ConflictError):
 def become_node(options: NodeOptions) -> None:
     """Prepare, then replace this process by the launcher; returns never.
 
-    Raises AgentManagerError with what is wrong and how to mend it.
+    Raises AgentManagerError or ConfigurationError with what is wrong and how to mend it.
     """
     _check(options)
     data_dir = options.settings.data_dir
@@ -105,11 +106,11 @@ def _check_ports(options: NodeOptions) -> None:
 
 
 def _check_bus(nats: NatsSettings) -> None:
-    """What the settings alone cannot tell: whether the context is there and can be used."""
+    """What the settings alone cannot tell: whether the context is there and can be used. Raises ConfigurationError."""
     try:
         nats.access(os.environ)
     except AccessError as error:
-        raise InvalidRequestError(error.message) from error
+        raise ConfigurationError((error.message,)) from error
 
 
 def _check_path(flag: str, path: Path) -> None:

@@ -17,6 +17,7 @@ from agent_manager.documents.fields import unmet
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+PLAIN_TEXT = re.compile(r"[^\x00\n]+")
 _TEXT = "a string (put numbers, true and false in quotes)"
 _SECRET = re.compile(r"-----BEGIN|\bS[A-Z2-7]{57}\b")
 """What begins a PEM or credentials file, and an nkey seed."""
@@ -81,7 +82,7 @@ def only_true() -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def text(what: str = _TEXT, pattern: str = r"[^\x00\n]+") -> BeforeValidator:
+def text(what: str = _TEXT, pattern: str = PLAIN_TEXT.pattern) -> BeforeValidator:
     """Text that matches the whole of `pattern`."""
     compiled = re.compile(pattern)
 
@@ -97,12 +98,20 @@ def listing() -> BeforeValidator:
     """A list of texts; in a variable separated by commas."""
 
     def split(value: Any) -> tuple[str, ...]:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) and part.strip() for part in parts):
+        found = strings(value)
+        if found is None:
             raise unmet("a list of strings (in a variable: separated by commas)")
-        return tuple(part.strip() for part in parts)
+        return found
 
     return BeforeValidator(split)
+
+
+def strings(value: Any) -> tuple[str, ...] | None:
+    """The texts of a list, or of a text with commas; None for anything else."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) and part.strip() for part in parts):
+        return None
+    return tuple(part.strip() for part in parts)
 
 
 def path() -> BeforeValidator:

@@ -99,4 +99,6 @@ def _address(key: Key | None, given: Mapping[tree.Path, Given]) -> str:
     if key is None or key.path not in given or key.setting.shown_as is None:
         return ""
     value = given[key.path].value
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = ",".join(value)
     return f", not {shown(key.setting.shown_as(value))}" if isinstance(value, str) else ""

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import BeforeValidator, SecretStr, model_validator
 
 from agent_manager.configuration.addresses import shown_servers
-from agent_manager.configuration.kinds import FilePath, SecretFilePath, Text, listing, seconds, text, truth
+from agent_manager.configuration.kinds import FilePath, SecretFilePath, Text, seconds, strings, text, truth
 from agent_manager.configuration.tree import Group, Setting
 from agent_manager.documents.fields import unmet
+from agent_manager.nats_access.errors import AccessError
 from agent_manager.nats_access.resolving import Resolved, Wanted, resolve
+from agent_manager.nats_access.servers import parse_servers
+
+_SERVERS = (
+    "nats://host:port or tls://host:port, or a list of them (in a variable: separated by commas); one user for all, "
+    "with /, @, :, ? and # in it percent-encoded"
+)
+
+
+def _servers(value: Any) -> tuple[str, ...]:
+    servers = strings(value)
+    if servers is None:
+        raise unmet(_SERVERS)
+    try:
+        if servers:
+            parse_servers(",".join(servers), "nats.url")
+    except AccessError:
+        raise unmet(_SERVERS) from None
+    return servers
+
 
 Secret = Annotated[SecretStr, text()]
 
@@ -19,9 +39,11 @@ Secret = Annotated[SecretStr, text()]
 class NatsSettings(Group):
     """The bus, and who this program is there."""
 
-    url: Annotated[tuple[str, ...], listing(), Setting(shown_as=shown_servers)] = ()
+    url: Annotated[tuple[str, ...], BeforeValidator(_servers), Setting(shown_as=shown_servers)] = ()
     """One server or several of a cluster: `nats://host:port`, `tls://host:port`."""
-    context: Annotated[str, text("the name of a context of the nats CLI, or a path")] | None = None
+    context: Annotated[str, text("the name of a context of the nats CLI, or a path", r"(?!.*://)[^\x00\n]+")] | None = (
+        None
+    )
     """A context of the `nats` tool that says all of this; what is set here beside it wins."""
     user: Text | None = None
     """User name, with `password`."""
@@ -57,6 +79,8 @@ class NatsSettings(Group):
         used = [name for name, value in ways.items() if value is not None]
         if len(used) > 1:
             raise unmet(f"left out, since nats.{used[0]} says who this program is", field=used[1], value="given")
+        if used and self.url and parse_servers(",".join(self.url), "nats.url")[1] is not None:
+            raise unmet("left out, since the address in nats.url says who this program is", field=used[0])
         pairs = (("user", "password"), ("tls_cert", "tls_key"))
         for one, other in (*pairs, *((other, one) for one, other in pairs)):
             if getattr(self, one) is not None and getattr(self, other) is None:

@@ -40,6 +40,7 @@ def _split(text: str, number: int, called: str) -> SplitResult:
     try:
         parts = urlsplit(text if "://" in text else f"nats://{text}")
         usable = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0 and parts.path in ("", "/")
+        usable = usable and not parts.query and not parts.fragment
     except ValueError:
         usable = False
     if not usable:

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from agent_manager.configuration.addresses import shown_database
+from agent_manager.configuration.database_url import DatabaseUrl
 from agent_manager.configuration.kinds import FilePath, SecretFilePath, Text, only_true, seconds, text, truth, whole
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.configuration.program import Program
@@ -48,8 +49,8 @@ class ManagerServiceSettings(ServiceSettings):
 class DatabaseSettings(Group):
     """Where what must survive is kept."""
 
-    url: Annotated[Text | None, Setting(variables=("DATABASE_URL",), secret=True, shown_as=shown_database)] = Field(
-        default=None, repr=False
+    url: Annotated[DatabaseUrl | None, Setting(variables=("DATABASE_URL",), secret=True, shown_as=shown_database)] = (
+        Field(default=None, repr=False)
     )
     """`postgresql://user:password@host/name` or `sqlite:////path/file.db`; without one a file in the data directory."""
     pool_size: Annotated[int, whole(1, 1_000)] = 5

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode
 
+from agent_manager.configuration.database_url import split_postgres
 from agent_manager.domain.errors import InvalidRequestError
 
-ALLOWED = "postgresql://user:password@host:5432/name (or postgres://, postgresql+asyncpg://) and sqlite:///path"
 DEFAULT_PORT = 5432
-
-_POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
-_SQLITE = ("sqlite", "sqlite+pysqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +24,13 @@ class PostgresAddress:
 
 def postgres_address(url: str) -> PostgresAddress | None:
     """The address in a URL of PostgreSQL; None for one of SQLite. Raises InvalidRequestError for every other."""
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme in _SQLITE:
-        return None
-    if not separator or scheme not in _POSTGRES:
-        # Without a scheme it may be anything, a password included.
-        what = f"has the scheme {scheme!r}" if separator else "has no scheme"
-        raise InvalidRequestError(f"the database URL {what}; allowed are {ALLOWED}")
     try:
-        parts = urlsplit(f"postgresql://{rest}")
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if "," not in parts.netloc:
-            _ = parts.port
-    except ValueError:
-        # Its words may have a piece of the password in them.
-        raise InvalidRequestError(
-            f"the database URL cannot be read: check host and port, and that /, @, : and # in user and password are "
-            f"percent-encoded; allowed are {ALLOWED}"
-        ) from None
+        parts = split_postgres(url)
+    except ValueError as error:
+        raise InvalidRequestError(f"the database URL must be {error}") from None
+    if parts is None:
+        return None
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if "ssl" in options:
         # What SQLAlchemy's users write for libpq's name.
         options["sslmode"] = options.pop("ssl")

@@ -57,6 +57,11 @@ def test_a_template_can_be_used_as_it_is() -> None:
         (["up", "--log-level", "LOUD"], {}, "--log-level: service.log_level must be one of DEBUG"),
         (["up", "--host", "0.0.0.0"], {}, "--host: service.host must be a loopback address"),
         (["run"], {"AGENT_MANAGER_SERVICE_STOP_TIMEOUT": "never"}, "must be a duration from 1s to 1h"),
+        (["up"], {"AGENT_MANAGER_DATABASE_URL": "mysql://a/b"}, "DATABASE_URL: database.url must be postgresql://"),
+        (["migrate", "--database-url", "mysql://a/b"], {}, "--database-url: database.url must be postgresql://"),
+        (["up"], {"AGENT_MANAGER_NATS_URL": "nats://h:99999"}, "NATS_URL: nats.url must be nats://host:port"),
+        (["up"], {"AGENT_MANAGER_NATS_CONTEXT": "./gone.json"}, "nats.context names the context './gone.json'"),
+        (["run"], {}, "run needs a NATS server: name it with nats.url"),
         (["run", "--config", "gone.yaml"], {}, "gone.yaml cannot be read: No such file"),
     ],
 )
@@ -67,12 +72,6 @@ def test_settings_that_are_wrong_end_every_command_with_2(
     assert said.exit_code == 2
     assert words in said.stderr
     assert "Traceback" not in said.output
-
-
-def test_a_service_needs_a_server() -> None:
-    said = agent_manager("run")
-    assert said.exit_code == 1
-    assert "run needs a NATS server: name it with nats.url" in said.stderr
 
 
 def test_a_setting_without_effect_is_named_at_the_start() -> None:

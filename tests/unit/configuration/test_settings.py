@@ -157,12 +157,50 @@ def test_generated_files_are_current(name: str) -> None:
         ({"URL": "nats://a", "USER": "me"}, "nats.password must be given too where nats.user is"),
         ({"URL": "nats://a", "TLS_CERT": "c"}, "nats.tls_key must be given too where nats.tls_cert is"),
         ({"URL": "nats://a", "TOKEN": "t", "CREDS": "c"}, "nats.creds must be left out, since nats.token says"),
+        ({"URL": "nats://a:b@c", "TOKEN": "t"}, "nats.token must be left out, since the address in nats.url says"),
         ({"TOKEN": "t"}, r"nats.url must be given \(the server's address\) where nats.token is"),
     ],
 )
 def test_what_contradicts_itself_about_the_bus_is_refused(nats: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         MANAGER.load({f"AGENT_MANAGER_NATS_{name}": value for name, value in nats.items()})
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "shown"),
+    [
+        ("DATABASE_URL", "mysql://me:hunter2@h/d", "mysql://me:********@h/d"),
+        ("AGENT_MANAGER_DATABASE_URL", "postgresql://me:hun/ter2@h/d", "postgresql://me:********@h/d"),
+        ("AGENT_MANAGER_DATABASE_URL", "postgresql://h:99999/d", "postgresql://h:99999/d"),
+        ("AGENT_MANAGER_DATABASE_URL", "sqlite://file.db", "sqlite://file.db"),
+        ("AGENT_MANAGER_DATABASE_URL", "hunter2", "********"),
+        ("AGENT_MANAGER_NATS_URL", "http://x", "http://x"),
+        ("AGENT_MANAGER_NATS_URL", "nats://h:99999", "nats://h:99999"),
+        ("AGENT_MANAGER_NATS_URL", "nats://a,ws://u:hunter2@b", "nats://a,ws://u:********@b"),
+        ("AGENT_MANAGER_NATS_URL", "nats://u:hunter2@a,nats://v:hunter3@b", "nats://u:********@a,nats://v:********@b"),
+        ("AGENT_MANAGER_NATS_URL", "nats://u:1?hunter2@a", "nats://********"),
+        ("MANAGEMENT_API_NATS_URL", "http://hunter2@x", "http://********@x"),
+        ("MANAGEMENT_API_DATABASE_URL", "mysql://a/b", "mysql://a/b"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_with_its_place_and_without_its_password(
+    variable: str, url: str, shown: str
+) -> None:
+    program = API if variable.startswith(API.prefix) else MANAGER
+    with pytest.raises(ConfigurationError) as refused:
+        program.load({variable: url})
+    key = "nats.url" if "NATS" in variable else "database.url"
+    (fault,) = refused.value.faults
+    assert fault.startswith(f"environment {variable}: {key} must be ")
+    assert ("nats://host:port" if "NATS" in variable else "postgresql://user:password@host") in fault
+    assert fault.endswith(f', not "{shown}"')
+
+
+def test_an_address_in_a_list_of_a_file_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text('nats:\n  url: ["nats://a", "http://u:hunter2@b"]\n')
+    with pytest.raises(ConfigurationError, match=r'settings.yaml:2: .*, not "nats://a,http://u:\*{8}@b"$'):
+        MANAGER.load({}, config=file)
 
 
 @pytest.mark.parametrize("name", ["CREDS", "NKEY", "TLS_KEY", "SIGNING_KEY"])
@@ -201,7 +239,8 @@ def test_the_names_of_secrets_are_known_so_that_agents_do_not_inherit_them() -> 
         ("DATABASE_URL", "postgresql://me@h/d?password=hunter2", "postgresql://me@h/d?password=********"),
         ("AGENT_MANAGER_NATS_URL", "nats://me:hunter2@a:1,nats://b:2", '["nats://me:********@a:1", "nats://b:2"]'),
         ("AGENT_MANAGER_NATS_URL", "nats://hunter2@a:1", '["nats://********@a:1"]'),
-        ("AGENT_MANAGER_NATS_URL", "me:hunter2@a:1,hunter2@b", '["me:********@a:1", "********@b"]'),
+        ("AGENT_MANAGER_NATS_URL", "me:hunter2@a:1", '["me:********@a:1"]'),
+        ("AGENT_MANAGER_NATS_URL", "hunter2@b", '["********@b"]'),
     ],
 )
 def test_what_is_secret_in_an_address_is_not_shown(variable: str, url: str, shown: str) -> None:
