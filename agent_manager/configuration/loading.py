@@ -89,7 +89,9 @@ def _faults(
     for detail in error.errors(include_url=False):
         problem = problem_of(detail, known_keys=lambda _: (), is_secret=is_secret)
         key = key_at(problem.path)
-        origin = given[key.path].origin if key is not None and key.path in given else DEFAULT
+        because = key_at((*problem.path[:-1], detail.get("ctx", {}).get("because", "")))
+        cause = next((each for each in (key, because) if each is not None and each.path in given), None)
+        origin = given[cause.path].origin if cause is not None else DEFAULT
         message = problem.message.replace(".".join(key.fields), key.name) if key is not None else problem.message
         yield f"{origin}: {message}{_address(key, given)}"
 

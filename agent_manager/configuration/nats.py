@@ -78,15 +78,17 @@ class NatsSettings(Group):
         }
         used = [name for name, value in ways.items() if value is not None]
         if len(used) > 1:
-            raise unmet(f"left out, since nats.{used[0]} says who this program is", field=used[1], value="given")
+            raise unmet(f"left out, since nats.{used[0]} says who this program is", field=used[1])
         if used and self.url and parse_servers(",".join(self.url), "nats.url")[1] is not None:
             raise unmet("left out, since the address in nats.url says who this program is", field=used[0])
         pairs = (("user", "password"), ("tls_cert", "tls_key"))
         for one, other in (*pairs, *((other, one) for one, other in pairs)):
             if getattr(self, one) is not None and getattr(self, other) is None:
-                raise unmet(f"given too where nats.{one} is", field=other, value=None)
-        if (used or self.tls_ca or self.tls_cert) and not self.is_external:
-            raise unmet(f"given (the server's address) where nats.{(*used, 'tls_ca')[0]} is", field="url", value=None)
+                raise unmet(f"given too where nats.{one} is", field=other, because=one)
+        of_a_server = [*used, *(name for name in ("tls_ca", "tls_cert") if getattr(self, name) is not None)]
+        if of_a_server and not self.is_external:
+            name = of_a_server[0]
+            raise unmet(f"given (the server's address) where nats.{name} is", field="url", because=name)
         return self
 
     def access(self, environ: Mapping[str, str]) -> Resolved:

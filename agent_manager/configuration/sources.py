@@ -22,6 +22,8 @@ MAX_FILE_BYTES = 1_000_000
 """Size of a file above which it is not read."""
 
 _FILE_SUFFIX = "_FILE"
+_NEAR = 0.65
+"""How alike two names are, from 0 to 1, for one to be taken for the other: `LOG_LEVEL` is for `SERVICE_LOG_LEVEL`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +179,15 @@ class _Variables:
         known = {name for key in self._keys for name in self._names(key)}
         for name in sorted(self._variables):
             if name.startswith(f"{self._prefix}_") and name not in known | set(self._reserved):
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else "no setting has that name"
-                self._faults.append(f"{self._origin(name)}: is not a known variable: {hint}")
+                self._faults.append(f"{self._origin(name)}: is not a known variable: {self._hint(name, known)}")
         return Source(values=values, faults=tuple(self._faults))
+
+    def _hint(self, name: str, known: Collection[str]) -> str:
+        # What all of them begin with would make any two alike.
+        start = len(self._prefix) + 1
+        own = {each[start:] for each in known if each.startswith(f"{self._prefix}_")}
+        near = difflib.get_close_matches(name[start:], own, n=1, cutoff=_NEAR)
+        return f"did you mean {self._prefix}_{near[0]}?" if near else "no setting has that name"
 
     def _names(self, key: Key) -> list[str]:
         names = list(key.variables(self._prefix))

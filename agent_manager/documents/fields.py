@@ -31,7 +31,8 @@ class Converted(BeforeValidator):
 def unmet(expected: str, **context: Any) -> PydanticCustomError:
     """The error of a value that is not what is `expected`.
 
-    `field` in the context names the key below the failed section that has to change, `value` what it is now.
+    `field` in the context names the key below the failed section that has to change, `value` what it is now, `because`
+    the key beside it that makes it wrong.
     """
     return PydanticCustomError(EXPECTATION, "must be {expected}", {"expected": expected, **context})
 

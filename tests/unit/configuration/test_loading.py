@@ -151,6 +151,19 @@ def test_a_dotenv_line_that_is_none_hides_nothing_else_and_lines_are_those_of_th
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("TEST_STORE_SISE", "did you mean TEST_STORE_SIZE?"),
+        ("TEST_SIZE", "no setting has that name"),
+        ("TEST_FOO", "no setting has that name"),
+        ("TEST_", "no setting has that name"),
+    ],
+)
+def test_only_a_variable_that_is_near_is_proposed(name: str, hint: str) -> None:
+    assert faults({name: "x"}) == f"environment {name}: is not a known variable: {hint}"
+
+
 def test_a_secret_may_lie_in_a_file() -> None:
     Path("secret").write_text("a://b\n")
     loaded = PROGRAM.load({"TEST_STORE_URL_FILE": "secret"})

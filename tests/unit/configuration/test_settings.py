@@ -167,6 +167,36 @@ def test_what_contradicts_itself_about_the_bus_is_refused(nats: dict[str, str], 
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("USER", "nats.password must be given too where nats.user is"),
+        ("PASSWORD", "nats.user must be given too where nats.password is"),
+        ("TLS_KEY", "nats.tls_cert must be given too where nats.tls_key is"),
+        ("TOKEN", "nats.url must be given (the server's address) where nats.token is"),
+        ("TLS_CA", "nats.url must be given (the server's address) where nats.tls_ca is"),
+    ],
+)
+def test_what_lacks_something_is_named_with_its_place(name: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        MANAGER.load({f"AGENT_MANAGER_NATS_{name}": "x"})
+    assert refused.value.faults == (f"environment AGENT_MANAGER_NATS_{name}: {words}",)
+
+
+def test_what_lacks_something_in_a_file_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("nats:\n  url: nats://a\n  tls_cert: c\n")
+    with pytest.raises(ConfigurationError, match=r"settings.yaml:3: nats.tls_key must be given too"):
+        MANAGER.load({}, config=file)
+
+
+def test_a_variable_of_the_api_that_is_none_gets_no_far_fetched_proposal() -> None:
+    with pytest.raises(ConfigurationError, match=r"environment MANAGEMENT_API_FOO: .*: no setting has that name$"):
+        API.load({"MANAGEMENT_API_FOO": "x"})
+    with pytest.raises(ConfigurationError, match=r"did you mean MANAGEMENT_API_SERVICE_LOG_LEVEL\?$"):
+        API.load({"MANAGEMENT_API_LOG_LEVEL": "x"})
+
+
+@pytest.mark.parametrize(
     ("variable", "url", "shown"),
     [
         ("DATABASE_URL", "mysql://me:hunter2@h/d", "mysql://me:********@h/d"),
