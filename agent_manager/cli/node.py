@@ -60,7 +60,7 @@ def become_node(options: NodeOptions) -> None:
     _check(options)
     data_dir = options.settings.data_dir
     try:
-        make_private_directory(data_dir)
+        _make(data_dir)
         with _only_one(data_dir):
             table = service_table(_prepared(options))
             path = data_dir / "run" / "services.json"
@@ -124,6 +124,16 @@ def _check_path(flag: str, path: Path) -> None:
         raise InvalidRequestError(
             f"{flag} {str(path)!r} has a question mark, which ends a database's path; name another"
         )
+
+
+def _make(data_dir: Path) -> None:
+    try:
+        make_private_directory(data_dir)
+    except (FileExistsError, NotADirectoryError) as error:
+        obstacle = next((each for each in (data_dir, *data_dir.parents) if os.path.lexists(each)), data_dir)
+        kind = "a file, not a directory" if obstacle.is_file() else "not a directory"
+        what = f"the data directory {data_dir}" if obstacle == data_dir else f"{obstacle}, above the data directory,"
+        raise DataDirectoryError(f"{what} is {kind}; name another with --data-dir") from error
 
 
 @contextmanager

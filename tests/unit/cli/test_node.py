@@ -95,10 +95,19 @@ def test_what_cannot_be_is_refused_with_what_to_do(
     assert not options.settings.data_dir.exists()
 
 
-def test_a_data_directory_that_cannot_be_made_is_named(options: NodeOptions, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(DataDirectoryError, match="name another with --data-dir"):
-        become_node(chosen(tmp_path, data_dir=tmp_path / "file" / "data"))
+def test_a_file_in_the_place_of_the_data_directory_is_named_as_one(options: NodeOptions, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    words = r"the data directory .*/file is a file, not a directory; name another with --data-dir"
+    with pytest.raises(DataDirectoryError, match=f"^{words}$"):
+        become_node(chosen(tmp_path, data_dir=file))
+    words = r".*/file, above the data directory, is a file, not a directory; name another with --data-dir"
+    with pytest.raises(DataDirectoryError, match=f"^{words}$"):
+        become_node(chosen(tmp_path, data_dir=file / "below" / "data"))
+    file.unlink()
+    file.symlink_to(tmp_path / "gone")
+    with pytest.raises(DataDirectoryError, match=r"the data directory .*/file is not a directory; name another"):
+        become_node(chosen(tmp_path, data_dir=file))
 
 
 def test_a_node_that_runs_is_not_disturbed(options: NodeOptions) -> None:
