@@ -14,6 +14,7 @@ ALLOWED = "postgresql://user:password@host:5432/name (or postgres://, postgresql
 
 _POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
 _SQLITE = ("sqlite", "sqlite+pysqlite")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _UNREADABLE = f"{ALLOWED}, with /, @, :, ? and # in user and password percent-encoded"
 
 
@@ -31,7 +32,7 @@ def split_postgres(url: str) -> SplitResult | None:
         raise ValueError(ALLOWED)
     try:
         parts = urlsplit(f"postgresql://{rest}")
-        parse_qsl(parts.query, keep_blank_values=True)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
         is_whole = not parts.fragment and "@" not in parts.path
         for host in parts.netloc.rpartition("@")[2].split(","):
             _ = urlsplit(f"//{host}").port
@@ -40,6 +41,11 @@ def split_postgres(url: str) -> SplitResult | None:
     if not is_whole:
         # Raised here, so that no chained exception carries a piece of the password.
         raise ValueError(_UNREADABLE)
+    for name in {"ssl", "sslmode"} & set(options):
+        if options[name].replace("_", "-") not in _SSL_MODES:
+            raise ValueError(f"{ALLOWED}, with {name} one of {', '.join(_SSL_MODES)}")
+    if not all(port.isdecimal() for port in options.get("port", "0").split(",")):
+        raise ValueError(f"{ALLOWED}, with a number as port")
     return parts
 
 

@@ -76,7 +76,9 @@ def unavailable(database: str, error: BaseException) -> UnavailableError | None:
     """The error for callers: which database, what it said, what to do. None when the program is what is wrong."""
     state = code(error) or ("08" if is_disconnect(error) else "")
     remedy = _REMEDIES.get(state) or _REMEDIES.get(state[:2])
-    if isinstance(error, NoConnectionFreeError):
+    if isinstance(_cause(error), asyncpg.exceptions.ClientConfigurationError):
+        state, remedy = "", "correct the database URL"
+    elif isinstance(error, NoConnectionFreeError):
         remedy = "too much is going on at once; try again"
     elif remedy is None:
         return None

@@ -48,3 +48,12 @@ async def test_what_goes_wrong_is_one_line_without_the_password_and_exit_code_1(
         assert output.count("\n") == 1
         assert 'database "missing" does not exist; create the database' in output
         assert "s3cret" not in output
+
+
+async def test_a_parameter_that_the_driver_does_not_take_is_one_line_too() -> None:
+    code, output = await _migrate("--database-url=postgresql://me:s3cret@127.0.0.1:1/name?sslnegotiation=none")
+    assert code == 1
+    assert output.count("\n") == 1
+    assert "`sslnegotiation` parameter must be one of" in output
+    assert output.endswith("; correct the database URL\n")
+    assert "s3cret" not in output
