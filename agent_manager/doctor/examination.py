@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from agent_manager.configuration.loading import ConfigurationError
-from agent_manager.doctor import bus, database, files, host, node
+from agent_manager.doctor import api, bus, database, files, host, node
 from agent_manager.doctor.findings import AsyncCheck, Check, Finding, Patient, fault, warning
 from agent_manager.settings.manager import MANAGER
 
@@ -22,7 +22,7 @@ CHECKS: tuple[Check, ...] = (
     node.processes,
     node.ports,
 )
-ASYNC_CHECKS: tuple[AsyncCheck, ...] = (database.database, bus.bus, node.agents)
+ASYNC_CHECKS: tuple[AsyncCheck, ...] = (database.database, bus.bus, api.agents_and_packages)
 """Those that wait for something else."""
 
 

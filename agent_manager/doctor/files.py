@@ -100,7 +100,7 @@ def packages(patient: Patient) -> Iterator[Finding]:
     if not found:
         yield warning("packages", f"{folder} has none", "copy a package into it: a folder with an agent.yaml")
     elif good:
-        yield ok("packages", f"{good} of {len(found)} in {folder} can be run")
+        yield ok("packages", f"{good} of {len(found)} in {folder} are valid")
 
 
 def _files_below(directory: Path) -> list[Path]:

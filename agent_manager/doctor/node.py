@@ -5,11 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from agent_manager.adapters import installation
@@ -17,9 +16,6 @@ from agent_manager.adapters.nats.embedded import check_port_free, find_server
 from agent_manager.cli.service_table import STATE_FILE
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
 from agent_manager.domain.errors import AgentManagerError
-from agent_manager.protocol.resources import AgentView
-
-API_TIMEOUT_S = 5.0
 
 
 def is_running(data_dir: Path) -> bool:
@@ -51,7 +47,7 @@ def processes(patient: Patient) -> Iterator[Finding]:
         else:
             yield ok("node", f"not running on {data_dir}")
         return
-    state = _state(data_dir)
+    state = state_of(data_dir)
     if state is None:
         yield warning(
             "node",
@@ -87,43 +83,8 @@ def ports(patient: Patient) -> Iterator[Finding]:
             yield warning("nats-server", error.message, "stop that program, or use `up --nats-port 0`")
 
 
-async def agents(patient: Patient) -> AsyncIterator[Finding]:
-    """What the API says of the agents."""
-    state = _state(patient.settings.data_dir) if patient.is_running else None
-    if state is None or "api_url" not in state:
-        return
-    try:
-        async with httpx.AsyncClient(base_url=state["api_url"], trust_env=False, timeout=API_TIMEOUT_S) as http:
-            answer = await http.get("/api/v1/agents", params={"page_size": 1_000})
-            answer.raise_for_status()
-    except httpx.HTTPError as error:
-        why = f"no answer within {API_TIMEOUT_S:g} s" if isinstance(error, httpx.TimeoutException) else error
-        yield fault(
-            "API",
-            f"{state['api_url']} does not answer: {why or type(error).__name__}",
-            f"{patient.settings.data_dir / 'logs' / 'services' / 'api.log'} says why",
-        )
-        return
-    found = [AgentView.model_validate(item) for item in answer.json()["items"]]
-    unwell = [finding for agent in found for finding in _of_agent(agent)]
-    for finding in unwell:
-        yield finding
-    if not unwell:
-        yield ok("agents", f"{len(found)} registered, none in trouble")
-
-
-def _of_agent(agent: AgentView) -> Iterator[Finding]:
-    for instance in agent.instances:
-        if instance.status in ("error", "backoff", "inactive"):
-            yield fault(
-                f"agent {agent.id}",
-                f"{instance.id} is {instance.status}: {instance.reason or 'no reason known'}",
-                f"`agentctl show {agent.id}` and `agentctl logs {agent.id}` tell more; "
-                f"`agentctl restart {agent.id}` tries again",
-            )
-
-
-def _state(data_dir: Path) -> dict[str, Any] | None:
+def state_of(data_dir: Path) -> dict[str, Any] | None:
+    """What `up.json` says, None where it is not there or says nothing."""
     try:
         state: dict[str, Any] = json.loads((data_dir / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

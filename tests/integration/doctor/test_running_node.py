@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from agent_manager.adapters.nats.embedded import free_port
-from agent_manager.doctor import node as node_checks
+from agent_manager.doctor import api
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity
 from tests.harness.agents import PLAIN, SLEEPS, plain_python
 from tests.harness.node import Node, kill, node_under_test, write_package
 from tests.harness.waiting import eventually, wait_until
+from tests.harness.wheels import requirements
 
 FAILS = "import sys\nsys.exit(3)\n"
 SILENT = "heartbeat: {interval_s: 0.2, timeout_s: 0.5, on_inactive: mark}\nreadiness: {mode: immediate}\n"
@@ -66,10 +67,31 @@ async def test_agents_that_are_not_well_are_named_with_the_reason_and_what_to_do
         assert [command for command in commands if f"`{command}`" not in (finding.remedy or "")] == []
 
 
+async def test_a_package_whose_environment_could_not_be_made_is_named_with_the_reason_and_what_to_do(
+    node: Node, tmp_path: Path
+) -> None:
+    folder = plain_python(node.packages, "wishful", SLEEPS)
+    (folder / "requirements.txt").write_text(requirements(tmp_path / "no-wheels", "friendly==2.0"), encoding="utf-8")
+    await node.up()
+
+    async def has_failed() -> bool:
+        return [each["status"] for each in (await node.get("/packages"))["items"]] == ["failed"]
+
+    await eventually(has_failed, 60.0)
+    (found,) = await faults(node)
+    assert found.subject == "package wishful"
+    assert "its environment could not be made" in found.message
+    assert "friendly==2.0" in found.message
+    remedy = found.remedy or ""
+    assert "`agentctl package retry wishful`" in remedy
+    assert str(node.data_dir / "logs" / "environments" / "wishful.log") in remedy
+    assert str(folder / "requirements.txt") in remedy
+
+
 async def test_an_api_that_does_not_answer_is_found(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     await node.up()
     assert await faults(node) == []
-    monkeypatch.setattr(node_checks, "API_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(api, "API_TIMEOUT_S", 0.5)
     hanging = node.pid("api")
     os.kill(hanging, signal.SIGSTOP)
     try:
@@ -84,7 +106,7 @@ async def test_an_api_that_does_not_answer_is_found(node: Node, monkeypatch: pyt
 async def test_an_api_that_cannot_be_started_again_is_found_and_its_log_says_why(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node_checks, "API_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(api, "API_TIMEOUT_S", 0.5)
     port = free_port("127.0.0.1")
     await node.up("--port", str(port))
     log = node.data_dir / "logs" / "services" / "api.log"
