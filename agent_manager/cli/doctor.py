@@ -6,12 +6,14 @@ import asyncio
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agent_manager.cli.exit_codes import ExitCode
+from agent_manager.configuration.program import Flag
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity
 
@@ -21,10 +23,20 @@ _MARKS = {Severity.OK: "ok     ", Severity.WARNING: "warning", Severity.FAULT: "
 def doctor(
     config: Annotated[Path | None, typer.Option("--config", help="The file with the settings.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The node's data directory.")] = None,
+    packages: Annotated[Path | None, typer.Option(help="The folder with the agent packages.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="The node's database, better kept in DATABASE_URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
 ) -> None:
-    """Look at everything a node needs, running or not; say what is wrong and how to mend it. Changes nothing."""
-    findings = asyncio.run(_findings(config, data_dir, said=not as_json))
+    """Look at everything a node needs, running or not; say what is wrong and how to mend it. Changes nothing.
+
+    One that runs is looked at with the settings it was started with, and what is given here on top.
+    """
+    flags = (
+        ("--data-dir", "data_dir", data_dir),
+        ("--packages", "packages_dir", packages),
+        ("--database-url", "database.url", database_url),
+    )
+    findings = asyncio.run(_findings(config, flags, said=not as_json))
     faults = sum(finding.severity is Severity.FAULT for finding in findings)
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
@@ -33,9 +45,9 @@ def doctor(
     raise typer.Exit(ExitCode.FAILED if faults else ExitCode.OK)
 
 
-async def _findings(config: Path | None, data_dir: Path | None, *, said: bool) -> list[Finding]:
+async def _findings(config: Path | None, flags: Iterable[Flag], *, said: bool) -> list[Finding]:
     findings = []
-    async for finding in examine(os.environ, config=config, data_dir=data_dir):
+    async for finding in examine(os.environ, config=config, flags=flags):
         findings.append(finding)
         if said:
             print(f"{_MARKS[finding.severity]}  {finding.subject}: {finding.message}")

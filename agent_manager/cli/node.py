@@ -19,7 +19,7 @@ from agent_manager.adapters.nats.private_files import make_private_directory, wr
 from agent_manager.adapters.packages.folder_source import PACKAGES_DEVICE
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
-from agent_manager.cli.service_table import NodePlan, service_table
+from agent_manager.cli.service_table import SERVICES_FILE, NodePlan, service_table
 from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
@@ -63,7 +63,7 @@ def become_node(options: NodeOptions) -> None:
         _make(data_dir)
         with _only_one(data_dir):
             table = service_table(_prepared(options))
-            path = data_dir / "run" / "services.json"
+            path = data_dir / SERVICES_FILE
             make_private_directory(path.parent)
             write_private(path, json.dumps(table, indent=2))
     except OSError as error:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -22,6 +23,11 @@ LAUNCHER_PROTOCOL = 1
 """The version of the service table written here."""
 STATE_FILE = "up.json"
 """Written into the data directory once the node is up: where everything is, and which processes it has."""
+
+SERVICES_FILE = Path("run") / "services.json"
+"""The table itself, in the data directory."""
+EMBEDDED_VARIABLES = tuple(f"{MANAGER.prefix}_NATS_{name}" for name in ("URL", "CREDS", "SIGNING_KEY", "ACCOUNT"))
+"""What the manager is told of a NATS server of the node's own, in the place of settings."""
 
 Variables = dict[str, str]
 
@@ -101,12 +107,9 @@ def _manager(plan: NodePlan) -> dict[str, Any]:
     if plan.settings.metrics.enabled:
         environment["AGENT_MANAGER_METRICS_PORT"] = str(plan.settings.metrics.port)
     if plan.nats is not None:
-        keyring = plan.nats.keyring
-        environment |= _bus(plan, MANAGER.prefix, str(plan.nats.files.manager_credentials))
-        environment |= {
-            "AGENT_MANAGER_NATS_SIGNING_KEY": str(plan.nats.files.signing_key),
-            "AGENT_MANAGER_NATS_ACCOUNT": keyring.account.public,
-        }
+        files, account = plan.nats.files, plan.nats.keyring.account.public
+        given = (plan.nats.url, str(files.manager_credentials), str(files.signing_key), account)
+        environment |= dict(zip(EMBEDDED_VARIABLES, given, strict=True))
     return _service(
         "manager",
         _python("agent_manager.daemon"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from agent_manager.configuration.loading import ConfigurationError
+from agent_manager.configuration.program import Flag
 from agent_manager.doctor import api, bus, database, files, host, node
 from agent_manager.doctor.findings import AsyncCheck, Check, Finding, Patient, fault, warning
+from agent_manager.doctor.running import Start
 from agent_manager.settings.manager import MANAGER
 
 CHECKS: tuple[Check, ...] = (
@@ -27,19 +31,40 @@ ASYNC_CHECKS: tuple[AsyncCheck, ...] = (database.database, bus.bus, api.agents_a
 
 
 async def examine(
-    environ: Mapping[str, str], *, config: Path | None = None, data_dir: Path | None = None
+    environ: Mapping[str, str], *, config: Path | None = None, flags: Iterable[Flag] = ()
 ) -> AsyncIterator[Finding]:
-    """Everything there is to say of the node that these settings describe."""
-    try:
-        loaded = MANAGER.load(environ, config=config, flags=[("--data-dir", "data_dir", data_dir)])
-    except ConfigurationError as error:
-        for wrong in error.faults:
-            yield fault("settings", wrong, "mend it there; `agent-manager config show` tells what is in force")
-        return
-    for key, awaited in loaded.without_effect():
-        yield warning("settings", f"{key.name} has no effect yet", f"remove it, or leave it for when {awaited} use it")
-    settings = loaded.settings
-    patient = Patient(settings=settings, environ=environ, is_running=node.is_running(settings.data_dir))
+    """Everything there is to say of the node that these settings describe; `flags` are those of the command line.
+
+    A node that runs is looked at where it was started and with what it was started with, `config` and `flags` on top.
+    """
+    config, given = _absolute(config), [(flag, name, _absolute(value)) for flag, name, value in flags]
+    with contextlib.ExitStack() as stack:
+        try:
+            loaded = MANAGER.load(environ, config=config, flags=given)
+            data_dir = loaded.settings.data_dir
+            is_running = node.is_running(data_dir)
+            start = Start.of(data_dir) if is_running else None
+            if start is not None:
+                stack.enter_context(contextlib.chdir(start.directory))
+                environ = start.environ
+                loaded = MANAGER.load(environ, config=config, flags=[*given, ("--data-dir", "data_dir", data_dir)])
+        except ConfigurationError as error:
+            for wrong in error.faults:
+                yield fault("settings", wrong, "mend it there; `agent-manager config show` tells what is in force")
+            return
+        for key, awaited in loaded.without_effect():
+            yield warning(
+                "settings", f"{key.name} has no effect yet", f"remove it, or leave it for when {awaited} use it"
+            )
+        async for finding in _of(Patient(settings=loaded.settings, environ=environ, is_running=is_running)):
+            yield finding
+
+
+def _absolute(value: Any) -> Any:
+    return value.absolute() if isinstance(value, Path) else value
+
+
+async def _of(patient: Patient) -> AsyncIterator[Finding]:
     for check in CHECKS:
         try:
             for finding in check(patient):

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from agent_manager.adapters import installation
 from agent_manager.adapters.nats import embedded
 from agent_manager.adapters.sql.migration import migrate
+from agent_manager.cli.agent_manager import app
 from agent_manager.doctor import host
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity
@@ -117,6 +119,17 @@ async def test_a_planted_fault_is_found_and_it_alone(place: Path, plant: Callabl
     assert len(found) == 1, found
     assert words in found[0].message
     assert found[0].remedy
+
+
+def test_flags_name_what_is_looked_at(place: Path) -> None:
+    (place / "agent_packages").rename(place / "elsewhere")
+    (place / "older.db").touch()
+    flags = ("--packages", "elsewhere", "--database-url", f"sqlite:///{place / 'older.db'}")
+    answer = CliRunner().invoke(app, ["doctor", *flags], env={"COLUMNS": "200"})
+    assert "FAULT" not in answer.output
+    assert answer.exit_code == 0
+    assert f"1 of 1 in {place / 'elsewhere'} are valid" in answer.output
+    assert "older.db has the schema nothing" in answer.output
 
 
 async def test_a_missing_server_program_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def faults(node: Node) -> list[Finding]:
-    found = [finding async for finding in examine({}, data_dir=node.data_dir)]
+    found = [finding async for finding in examine({}, flags=[("--data-dir", "data_dir", node.data_dir)])]
     return [finding for finding in found if finding.severity is Severity.FAULT]
 
 
@@ -86,6 +86,23 @@ async def test_a_package_whose_environment_could_not_be_made_is_named_with_the_r
     assert "`agentctl package retry wishful`" in remedy
     assert str(node.data_dir / "logs" / "environments" / "wishful.log") in remedy
     assert str(folder / "requirements.txt") in remedy
+
+
+async def test_a_node_is_looked_at_with_what_it_was_started_with(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.packages = node.packages.rename(tmp_path / "elsewhere")
+    write_package(node.packages, "broken", "version: '1'\nentrypoint: agent.py\nreplicas: many\n")
+    (tmp_path / "database").mkdir()
+    (tmp_path / ".env").write_text("DATABASE_URL=sqlite:///database/node.db\n", encoding="utf-8")
+    await node.up()
+    (tmp_path / "another").mkdir()
+    monkeypatch.chdir(tmp_path / "another")
+    found = [finding async for finding in examine({}, flags=[("--data-dir", "data_dir", node.data_dir)])]
+    assert [each.subject for each in found if each.severity is Severity.FAULT] == ["package broken"]
+    (database,) = [each for each in found if each.subject == "database"]
+    assert database.message.startswith("database/node.db, schema ")
+    assert Path.cwd() == tmp_path / "another"
 
 
 async def test_an_api_that_does_not_answer_is_found(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
