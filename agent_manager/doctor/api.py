@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
+from pydantic import ValidationError
 
 from agent_manager.adapters import installation
-from agent_manager.doctor.findings import Finding, Patient, fault, ok
+from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
 from agent_manager.doctor.node import state_of
 from agent_manager.domain.agents import PackageStatus
 from agent_manager.protocol.resources import AgentList, AgentView, PackageList, PackageView
+from management_api.problems import Problem
 
 API_TIMEOUT_S = 5.0
+
+_BEHIND = frozenset({"node", "NATS", "database"})
+"""What the API leans on, by the subject of the findings."""
+_OF_WHAT_IS_BEHIND = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 
 Page = TypeVar("Page", AgentList, PackageList)
 
@@ -29,12 +36,7 @@ async def agents_and_packages(patient: Patient) -> AsyncIterator[Finding]:
             agents = [agent async for page in _pages(http, "/api/v1/agents", AgentList) for agent in page.items]
             packages = [each async for page in _pages(http, "/api/v1/packages", PackageList) for each in page.items]
     except httpx.HTTPError as error:
-        why = f"no answer within {API_TIMEOUT_S:g} s" if isinstance(error, httpx.TimeoutException) else error
-        yield fault(
-            "API",
-            f"{state['api_url']} does not answer: {why or type(error).__name__}",
-            f"{patient.settings.data_dir / 'logs' / 'services' / 'api.log'} says why",
-        )
+        yield _unanswered(error, state["api_url"], patient)
         return
     unwell = [finding for agent in agents for finding in _of_agent(agent)]
     for finding in unwell:
@@ -57,6 +59,30 @@ async def _pages(http: httpx.AsyncClient, path: str, model: type[Page]) -> Async
         token = page.next_page_token
         if token is None:
             return
+
+
+def _unanswered(error: httpx.HTTPError, url: str, patient: Patient) -> Finding:
+    match error:
+        case httpx.HTTPStatusError(response=answer):
+            words = f"{url} answers with {answer.status_code}: {_detail(answer)}"
+            behind = _BEHIND if answer.status_code in _OF_WHAT_IS_BEHIND else frozenset()
+        case httpx.TimeoutException():
+            words = f"{url} does not answer: no answer within {API_TIMEOUT_S:g} s"
+            # A process that is gone ("node") may be that of the API itself.
+            behind = _BEHIND - {"node"}
+        case _:
+            words, behind = f"{url} does not answer: {error or type(error).__name__}", frozenset()
+    causes = sorted(patient.at_fault & behind)
+    if causes:
+        return warning("API", f"agents could not be looked at: {words}", f"mend the fault of {', '.join(causes)} first")
+    return fault("API", words, f"{patient.settings.data_dir / 'logs' / 'services' / 'api.log'} says why")
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return Problem.model_validate_json(answer.content).detail
+    except ValidationError:
+        return answer.reason_phrase
 
 
 def _of_agent(agent: AgentView) -> Iterator[Finding]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.configuration.program import Flag
 from agent_manager.doctor import api, bus, database, files, host, node
-from agent_manager.doctor.findings import AsyncCheck, Check, Finding, Patient, fault, warning
+from agent_manager.doctor.findings import AsyncCheck, Check, Finding, Patient, Severity, fault, warning
 from agent_manager.doctor.running import Start
 from agent_manager.settings.manager import MANAGER
 
@@ -65,18 +67,24 @@ def _absolute(value: Any) -> Any:
 
 
 async def _of(patient: Patient) -> AsyncIterator[Finding]:
-    for check in CHECKS:
+    at_fault: set[str] = set()
+    for check in (*map(_awaited, CHECKS), *ASYNC_CHECKS):
         try:
-            for finding in check(patient):
+            async for finding in check(replace(patient, at_fault=frozenset(at_fault))):
+                if finding.severity is Severity.FAULT:
+                    at_fault.add(finding.subject)
                 yield finding
         except Exception as error:
             yield _broken(check.__name__, error)
-    for waiting in ASYNC_CHECKS:
-        try:
-            async for finding in waiting(patient):
-                yield finding
-        except Exception as error:
-            yield _broken(waiting.__name__, error)
+
+
+def _awaited(check: Check) -> AsyncCheck:
+    @functools.wraps(check)
+    async def awaited(patient: Patient) -> AsyncIterator[Finding]:
+        for finding in check(patient):
+            yield finding
+
+    return awaited
 
 
 def _broken(check: str, error: Exception) -> Finding:

@@ -46,12 +46,14 @@ def fault(subject: str, message: str, remedy: str) -> Finding:
 class Patient:
     """The node that is looked at: its settings, and whether a launcher holds its data directory.
 
-    `environ` tells where contexts of the `nats` tool are.
+    `environ` tells where contexts of the `nats` tool are. `at_fault` are the subjects of the faults found so far, which
+    may be the cause of what is found next.
     """
 
     settings: ManagerSettings
     environ: Mapping[str, str]
     is_running: bool
+    at_fault: frozenset[str] = frozenset()
 
 
 Check = Callable[[Patient], Iterator[Finding]]

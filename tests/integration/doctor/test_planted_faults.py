@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
+import json
 import os
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ from agent_manager.cli.agent_manager import app
 from agent_manager.doctor import host
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity
+from management_api.problems import Problem
 from tests.harness.external_nats import Certificates, external_nats, tls_block
 from tests.harness.node import SHIPPED, write_package
 
@@ -289,3 +293,57 @@ async def test_an_authority_that_is_no_file_is_found(place: Path, tmp_path: Path
     missing = tmp_path / "nowhere.pem"
     found = await trouble(AGENT_MANAGER_NATS_URL="tls://127.0.0.1:1", AGENT_MANAGER_NATS_TLS_CA=str(missing))
     assert [str(missing) in each.message and bool(each.remedy) for each in found] == [True]
+
+
+AWAY = "not connected to NATS at 127.0.0.1:1; check that it is running"
+PROBLEM = Problem(
+    title="Service Unavailable", status=503, detail=AWAY, instance="/api/v1/agents", code="unavailable", retryable=True
+)
+
+
+@contextmanager
+def seemingly_running(place: Path, **state: object) -> Iterator[None]:
+    """A launcher holds the data directory, and says this of itself."""
+    data_dir = place / ".agent-manager"
+    (data_dir / "up.json").write_text(json.dumps({"pids": {}, **state}), encoding="utf-8")
+    with (data_dir / "launcher.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@asynccontextmanager
+async def api_that_answers(status: str, body: str) -> AsyncIterator[str]:
+    """Every request gets this answer; yields the URL."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [(PROBLEM.model_dump_json(), AWAY), ("<html>", "Service Unavailable")], ids=["problem", "other"]
+)
+async def test_an_api_that_cannot_do_what_is_asked_is_told_with_its_own_words(
+    place: Path, body: str, words: str
+) -> None:
+    async with api_that_answers("503 Service Unavailable", body) as url:
+        with seemingly_running(place, api_url=url):
+            (found,) = await trouble(DATABASE_URL=f"sqlite:///{place / 'none.db'}")
+    assert found.subject == "API"
+    assert found.message == f"{url} answers with 503: {words}"
+
+
+async def test_what_follows_from_a_fault_is_no_further_one(place: Path) -> None:
+    async with api_that_answers("503 Service Unavailable", PROBLEM.model_dump_json()) as url:
+        with seemingly_running(place, api_url=url, nats_url="nats://127.0.0.1:1"):
+            found = await findings()
+    assert [each.subject for each in found if each.severity is Severity.FAULT] == ["NATS"]
+    (api,) = [each for each in found if each.subject == "API"]
+    assert api.severity is Severity.WARNING
+    assert AWAY in api.message
+    assert api.remedy == "mend the fault of NATS first"
