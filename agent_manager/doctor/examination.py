@@ -11,7 +11,7 @@ from typing import Any
 
 from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.configuration.program import Flag
-from agent_manager.doctor import api, bus, database, files, host, node
+from agent_manager.doctor import api, bus, database, files, host, node, packages
 from agent_manager.doctor.findings import AsyncCheck, Check, Finding, Patient, Severity, fault, warning
 from agent_manager.doctor.running import Start
 from agent_manager.settings.manager import MANAGER
@@ -24,7 +24,7 @@ CHECKS: tuple[Check, ...] = (
     host.isolation,
     files.data_directory,
     files.keys,
-    files.packages,
+    packages.packages,
     node.processes,
     node.ports,
 )
@@ -52,7 +52,7 @@ async def examine(
                 loaded = MANAGER.load(environ, config=config, flags=[*given, ("--data-dir", "data_dir", data_dir)])
         except ConfigurationError as error:
             for wrong in error.faults:
-                yield fault("settings", wrong, "mend it there; `agent-manager config show` tells what is in force")
+                yield fault("settings", wrong, "mend it there; `agent-manager config template` prints every setting")
             return
         for key, awaited in loaded.without_effect():
             yield warning(

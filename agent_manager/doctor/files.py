@@ -1,4 +1,4 @@
-"""The node's files: data directory, keys, packages."""
+"""The node's own files: data directory and keys."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pathlib import Path
 from agent_manager.adapters import installation
 from agent_manager.adapters.nats.embedded import NatsFiles
 from agent_manager.adapters.nats.keyring import load_keyring
-from agent_manager.adapters.packages.examination import examine
-from agent_manager.adapters.packages.folder_source import package_folders
-from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
+from agent_manager.doctor.findings import Finding, Patient, fault, ok
 from agent_manager.domain.errors import AgentManagerError
 
 
@@ -74,33 +72,6 @@ def keys(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield ok("keys", f"complete and private in {files.keys}")
-
-
-def packages(patient: Patient) -> Iterator[Finding]:
-    """The packages folder, and every manifest in it."""
-    folder = patient.settings.packages_dir
-    if not folder.is_dir():
-        yield fault(
-            "packages",
-            f"the folder {folder} is not there",
-            "make it, mount it, or name another (packages_dir, --packages)",
-        )
-        return
-    try:
-        folders = package_folders(folder, sorted(os.listdir(folder)))
-    except OSError as error:
-        yield fault("packages", f"{folder} cannot be listed: {error.strerror or error}", "check who may read it")
-        return
-    found = [found for each in folders if (found := examine(each)).spec is not None or found.faults]
-    for package in found:
-        for wrong in package.faults:
-            place = f"{wrong.file}:{wrong.line}" if wrong.line else wrong.file
-            yield fault(f"package {package.name}", f"{place}: {wrong.message}", f"mend {wrong.file}")
-    good = sum(1 for package in found if package.spec is not None)
-    if not found:
-        yield warning("packages", f"{folder} has none", "copy a package into it: a folder with an agent.yaml")
-    elif good:
-        yield ok("packages", f"{good} of {len(found)} in {folder} are valid")
 
 
 def _files_below(directory: Path) -> list[Path]:

@@ -24,6 +24,11 @@ MAX_SPEC_BYTES = 100_000
 Linux takes no environment variable (`AGENT_CONFIG`) of 128 KiB. The rest is room for the last lines of an exit."""
 
 
+FOLDER_NAME = "a folder name of lower-case letters, digits, hyphens and underscores that is not reserved"
+READABLE_FOLDER = "a readable folder"
+"""What is expected where no file of the package can be mended."""
+
+
 def found_package(
     folder: Path, reading: Reading, digest: str | None = None, more: tuple[ManifestFault, ...] = ()
 ) -> FoundPackage:
@@ -60,7 +65,7 @@ def misnamed_package(folder: Path, present: str) -> FoundPackage:
 
 def unreadable_package(folder: Path, error: OSError) -> FoundPackage:
     """A folder that the file system does not let anybody look into."""
-    problem = Problem(path=(), message=f"cannot be read: {error.strerror or error}", expected="a readable folder")
+    problem = Problem(path=(), message=f"cannot be read: {error.strerror or error}", expected=READABLE_FOLDER)
     faults = as_faults((problem,), folder.name, {})
     return FoundPackage(name=printable(folder.name), path=printable(str(folder)), spec=None, faults=faults)
 
@@ -69,9 +74,8 @@ def _name_problems(name: str) -> Iterator[Problem]:
     try:
         agent_id_of_folder(name)
     except InvalidRequestError as error:
-        expected = "a folder name of lower-case letters, digits, hyphens and underscores that is not reserved"
         message = f"the folder's name gives no agent id: {error.message}; rename the folder"
-        yield Problem(path=(), message=message, expected=expected, value=shown(name))
+        yield Problem(path=(), message=message, expected=FOLDER_NAME, value=shown(name))
 
 
 def _size_problems(spec: AgentSpec) -> Iterator[Problem]:

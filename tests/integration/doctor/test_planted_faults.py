@@ -136,6 +136,31 @@ def test_flags_name_what_is_looked_at(place: Path) -> None:
     assert "older.db has the schema nothing" in answer.output
 
 
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("My Agent/agent.yaml", "rename the folder {packages}/My Agent: what is needed is a folder name of lower-case"),
+        ("yml/agent.yml", "rename {packages}/yml/agent.yml to agent.yaml"),
+        ("upper/Agent.yaml", "rename {packages}/upper/Agent.yaml to agent.yaml"),
+        ("blank/agent.yaml", "mend {packages}/blank/agent.yaml"),
+    ],
+)
+async def test_the_remedy_of_a_package_is_what_mends_it(place: Path, file: str, remedy: str) -> None:
+    packages = place / "agent_packages"
+    (packages / file).parent.mkdir()
+    content = "version: 1.0.0\ncommand: [/bin/true]\n" if "blank" not in file else ""
+    (packages / file).write_text(content, encoding="utf-8")
+    (found,) = await trouble()
+    assert (found.remedy or "").startswith(remedy.format(packages=packages))
+
+
+async def test_the_remedy_of_wrong_settings_names_a_command_that_works_with_them(place: Path) -> None:
+    unknown_setting(place)
+    (found,) = await trouble()
+    assert "`agent-manager config template`" in (found.remedy or "")
+    assert CliRunner().invoke(app, ["config", "template"]).exit_code == 0
+
+
 async def test_a_missing_server_program_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     (found,) = await trouble()
