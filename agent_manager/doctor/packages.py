@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_manager.adapters.packages.examination import examine
-from agent_manager.adapters.packages.folder_source import package_folders
+from agent_manager.adapters.packages.folder_source import misnamed, package_folders
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
 from agent_manager.adapters.packages.package_folder import FOLDER_NAME, READABLE_FOLDER
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
+from agent_manager.documents.problems import printable
 from agent_manager.domain.agents import ManifestFault
 from agent_manager.ports.packages import FoundPackage
 
@@ -30,7 +31,14 @@ def packages(patient: Patient) -> Iterator[Finding]:
     except OSError as error:
         yield fault("packages", f"{folder} cannot be listed: {error.strerror or error}", "check who may read it")
         return
-    found = [found for each in folders if (found := examine(each)).spec is not None or found.faults]
+    passed_over = [each for each in folders if not os.path.lexists(each / MANIFEST_NAME) and not misnamed(each)]
+    for each in passed_over:
+        yield warning(
+            f"package {printable(each.name)}",
+            f"{printable(str(each))} has no {MANIFEST_NAME} that can be seen: the folder is passed over",
+            f"put an {MANIFEST_NAME} into it where it is to be a package: `agent-manager package new` makes one",
+        )
+    found = [examine(each) for each in folders if each not in passed_over]
     for package in found:
         for wrong in package.faults:
             yield fault(f"package {package.name}", str(wrong), _remedy(package, wrong))

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from agent_manager.adapters import installation
 from agent_manager.adapters.nats import embedded
+from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.cli.agent_manager import app
 from agent_manager.doctor import host
@@ -152,6 +153,16 @@ async def test_the_remedy_of_a_package_is_what_mends_it(place: Path, file: str, 
     (packages / file).write_text(content, encoding="utf-8")
     (found,) = await trouble()
     assert (found.remedy or "").startswith(remedy.format(packages=packages))
+
+
+async def test_a_folder_without_a_manifest_is_a_warning_as_discovery_passes_over_it(place: Path) -> None:
+    (place / "agent_packages" / "empty").mkdir()
+    assert await trouble() == []
+    assert "empty" not in [each.name for each in await FolderPackageSource(place / "agent_packages").scan()]
+    (told,) = [each for each in await findings() if each.subject == "package empty"]
+    assert told.severity is Severity.WARNING
+    assert f"{place / 'agent_packages' / 'empty'} has no agent.yaml" in told.message
+    assert any(each.message.startswith("1 of 1 in ") for each in await findings())
 
 
 async def test_the_remedy_of_wrong_settings_names_a_command_that_works_with_them(place: Path) -> None:
