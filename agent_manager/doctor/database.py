@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from agent_manager.adapters.sql import schema
 from agent_manager.adapters.sql.database_url import postgres_address
 from agent_manager.adapters.sql.migration import inspect_schema
+from agent_manager.cli.service_table import SERVICES_FILE
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
 from agent_manager.domain.errors import AgentManagerError
 
@@ -26,7 +27,15 @@ async def database(patient: Patient) -> AsyncIterator[Finding]:
     except AgentManagerError as error:
         yield fault("database", error.message, "see the message; agents are supervised meanwhile, commands are refused")
         return
-    if found is None:
+    if found is None and patient.is_running and (patient.settings.data_dir / SERVICES_FILE).exists():
+        # The table is written once the database is made.
+        yield fault(
+            "database",
+            f"{name} is gone while the node runs: what is written is lost",
+            "restart the node, which makes a new one, and agents are registered anew; a backup is put back while the "
+            "node is stopped",
+        )
+    elif found is None:
         yield ok("database", f"{name} is not there yet; the first start makes it")
     elif found.usable:
         yield ok("database", f"{name}, schema {found.revision}")

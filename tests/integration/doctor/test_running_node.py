@@ -105,6 +105,18 @@ async def test_a_node_is_looked_at_with_what_it_was_started_with(
     assert Path.cwd() == tmp_path / "another"
 
 
+async def test_a_database_that_is_gone_under_the_node_is_found(node: Node) -> None:
+    await node.up()
+    file = node.data_dir / "agent-manager.db"
+    for left in file.parent.glob(f"{file.name}*"):
+        left.unlink()
+    (found,) = await faults(node)
+    assert found.subject == "database"
+    assert found.message == f"{file} is gone while the node runs: what is written is lost"
+    assert (found.remedy or "").startswith("restart the node")
+    assert not file.exists()
+
+
 async def test_an_api_that_does_not_answer_is_found(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     await node.up()
     assert await faults(node) == []
