@@ -64,13 +64,13 @@ def keys(patient: Patient) -> Iterator[Finding]:
         yield fault("keys", error.message, "restore the file from a backup")
         return
     loose = [path for path in _files_below(files.directory) if _is_open_to_others(path)]
-    if loose:
+    for path in loose:
         yield fault(
             "keys",
-            f"{loose[0]} can be read by other users: it is a secret",
-            f"chmod 600 {loose[0]}; if others have read it, begin with new keys",
+            f"{path} can be read by other users: it is a secret",
+            f"chmod 600 {path}; if others have read it, begin with new keys",
         )
-    else:
+    if not loose:
         yield ok("keys", f"complete and private in {files.keys}")
 
 

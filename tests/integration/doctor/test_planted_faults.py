@@ -137,6 +137,18 @@ def test_flags_name_what_is_looked_at(place: Path) -> None:
     assert "older.db has the schema nothing" in answer.output
 
 
+async def test_every_key_that_others_can_read_is_named(place: Path) -> None:
+    keys = sorted((place / ".agent-manager" / "nats" / "keys").glob("*.nk"))
+    for key in keys:
+        key.chmod(0o644)
+    found = await trouble()
+    assert len(keys) > 1
+    assert [each.message for each in found] == [f"{key} can be read by other users: it is a secret" for key in keys]
+    assert [(each.remedy or "").startswith(f"chmod 600 {key};") for each, key in zip(found, keys, strict=True)] == [
+        True
+    ] * len(keys)
+
+
 @pytest.mark.parametrize(
     ("file", "remedy"),
     [
