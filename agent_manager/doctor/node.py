@@ -51,8 +51,10 @@ def processes(patient: Patient) -> Iterator[Finding]:
     if state is None:
         yield warning(
             "node",
-            f"a launcher runs on {data_dir}, but not every service is ready yet",
-            f"wait; if that lasts, {data_dir / 'logs' / 'services'} says what is in the way",
+            f"a launcher runs on {data_dir}, but {data_dir / STATE_FILE} cannot be read, which says where everything "
+            "is: either not every service is ready yet, or the file was removed or damaged",
+            f"wait; if that lasts, {data_dir / 'logs' / 'services'} says what is in the way, and where nothing is, a "
+            "restart of the node writes the file anew",
         )
         return
     gone = [name for name, pid in state["pids"].items() if not pid or not psutil.pid_exists(pid)]

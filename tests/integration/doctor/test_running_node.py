@@ -117,6 +117,23 @@ async def test_a_database_that_is_gone_under_the_node_is_found(node: Node) -> No
     assert not file.exists()
 
 
+async def test_a_state_file_that_was_removed_may_be_what_is_missing_and_a_restart_mends_it(node: Node) -> None:
+    async def told() -> Finding:
+        found = [each async for each in examine({}, flags=[("--data-dir", "data_dir", node.data_dir)])]
+        return next(each for each in found if each.subject == "node")
+
+    await node.up()
+    (node.data_dir / "up.json").unlink()
+    before = await told()
+    assert before.severity is Severity.WARNING
+    assert f"{node.data_dir / 'up.json'} cannot be read" in before.message
+    assert "the file was removed" in before.message
+    assert "restart of the node" in (before.remedy or "")
+    await node.stop()
+    await node.up()
+    assert (await told()).severity is Severity.OK
+
+
 async def test_an_api_that_does_not_answer_is_found(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     await node.up()
     assert await faults(node) == []
