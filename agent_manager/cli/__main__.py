@@ -1,6 +1,6 @@
 """`python -P -m agent_manager.cli`: the same as the script `agent-manager`."""
 
-from agent_manager.cli.agent_manager import main
+from agent_manager.cli.programs import agent_manager
 
 if __name__ == "__main__":
-    main()
+    agent_manager()

@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from agent_manager.cli.printable import printable
+from agent_manager.cli.programs import escape_what_cannot_be_encoded
 from agent_manager.cli.service_table import STATE_FILE
 from agent_manager.nats_access.dialing import Caller
 from agent_manager.nats_access.link import Hooks, Link
@@ -195,6 +196,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Entry point: `python -P -m agent_manager.cli.console`, started by the launcher under `up`."""
+    escape_what_cannot_be_encoded()
     asyncio.run(Console(MANAGER.load(os.environ).settings).run())
 
 

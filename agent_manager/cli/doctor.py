@@ -52,5 +52,5 @@ async def _findings(config: Path | None, flags: Iterable[Flag], *, said: bool) -
         if said:
             print(f"{_MARKS[finding.severity]}  {finding.subject}: {finding.message}")
             if finding.remedy is not None:
-                print(f"{'':>9}→ {finding.remedy}")
+                print(f"{'':>9}-> {finding.remedy}")
     return findings

@@ -5,12 +5,14 @@ Belongs here: the standard streams, and Ctrl-C during imports. Nothing of ours i
 
 from __future__ import annotations
 
+import codecs
 import gc
 import importlib
 import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 
@@ -21,11 +23,25 @@ def agentctl() -> None:
 
 def agent_manager() -> None:
     """Entry point of the script `agent-manager`."""
-    _run("agent_manager.cli.agent_manager")
+    _run("agent_manager.cli.agent_manager", before=escape_what_cannot_be_encoded)
 
 
-def _run(program: str) -> None:
+def escape_what_cannot_be_encoded() -> None:
+    """From now on standard output shows letters that its encoding lacks as escapes, as standard error always does.
+
+    Names of files and words of others may have any letter, and the encoding is what the user's locale says.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and (sys.stdout.errors == "strict" or not _is_utf8(sys.stdout)):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _is_utf8(stream: io.TextIOWrapper) -> bool:
+    return codecs.lookup(stream.encoding).name == "utf-8"
+
+
+def _run(program: str, *, before: Callable[[], None] = lambda: None) -> None:
     _open_missing_streams()
+    before()
     # One that is ignored (nohup) stays ignored.
     heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heeds_interrupts:
