@@ -41,7 +41,7 @@ def doctor(
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
-        print(f"\n{len(findings)} findings, {faults} of them faults")
+        print(f"\n{_summary(len(findings), faults)}")
     raise typer.Exit(ExitCode.FAILED if faults else ExitCode.OK)
 
 
@@ -54,3 +54,13 @@ async def _findings(config: Path | None, flags: Iterable[Flag], *, said: bool) -
             if finding.remedy is not None:
                 print(f"{'':>9}-> {finding.remedy}")
     return findings
+
+
+def _summary(findings: int, faults: int) -> str:
+    if findings == faults == 1:
+        return "1 finding, a fault"
+    return f"{findings} finding{'' if findings == 1 else 's'}, {faults or 'none'} of them {_faults(faults)}"
+
+
+def _faults(count: int) -> str:
+    return "a fault" if count < 2 else "faults"

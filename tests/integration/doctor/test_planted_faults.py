@@ -23,10 +23,11 @@ from agent_manager.adapters import installation
 from agent_manager.adapters.nats import embedded
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.sql.migration import migrate
+from agent_manager.cli import doctor
 from agent_manager.cli.agent_manager import app
 from agent_manager.doctor import host
 from agent_manager.doctor.examination import examine
-from agent_manager.doctor.findings import Finding, Severity
+from agent_manager.doctor.findings import Finding, Severity, fault, ok
 from management_api.problems import Problem
 from tests.harness.external_nats import Certificates, external_nats, tls_block
 from tests.harness.node import SHIPPED, write_package
@@ -182,6 +183,27 @@ async def test_the_remedy_of_wrong_settings_names_a_command_that_works_with_them
     (found,) = await trouble()
     assert "`agent-manager config template`" in (found.remedy or "")
     assert CliRunner().invoke(app, ["config", "template"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("findings", "faults", "words"),
+    [
+        (9, 0, "9 findings, none of them a fault"),
+        (9, 1, "9 findings, 1 of them a fault"),
+        (9, 2, "9 findings, 2 of them faults"),
+        (1, 1, "1 finding, a fault"),
+        (2, 2, "2 findings, 2 of them faults"),
+    ],
+)
+def test_findings_are_counted_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, findings: int, faults: int, words: str
+) -> None:
+    async def found(*_: object, **__: object) -> AsyncIterator[Finding]:
+        for number in range(findings):
+            yield fault("it", "is broken", "mend it") if number < faults else ok("it", "is well")
+
+    monkeypatch.setattr(doctor, "examine", found)
+    assert CliRunner().invoke(app, ["doctor"]).output.endswith(f"\n\n{words}\n")
 
 
 async def test_a_missing_server_program_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
