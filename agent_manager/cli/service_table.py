@@ -29,6 +29,10 @@ SERVICES_FILE = Path("run") / "services.json"
 EMBEDDED_VARIABLES = tuple(f"{MANAGER.prefix}_NATS_{name}" for name in ("URL", "CREDS", "SIGNING_KEY", "ACCOUNT"))
 """What the manager is told of a NATS server of the node's own, in the place of settings."""
 
+HANG_TIMEOUT_S = 30.0
+"""A manager that answers no ping for so long hangs. Beside a hundred agents that start at once it may take ten seconds
+to be given a turn, and has done nothing wrong."""
+
 Variables = dict[str, str]
 
 
@@ -114,7 +118,7 @@ def _manager(plan: NodePlan) -> dict[str, Any]:
         "manager",
         _python("agent_manager.daemon"),
         environment,
-        {"kind": "controller", "hang_timeout_s": 10.0, "start_timeout_s": 60.0},
+        {"kind": "controller", "hang_timeout_s": HANG_TIMEOUT_S, "start_timeout_s": 60.0},
         output="log" if plan.in_foreground else "inherit",
         stop_timeout_s=plan.settings.service.stop_timeout_s,
     ) | {"reload_signal": "SIGHUP"}

@@ -20,7 +20,7 @@ from inotify_simple import INotify, flags
 
 DEBOUNCE_S = 0.1
 """Changes that come within this time of each other are one; what is written to all the time costs no more either."""
-LOOK_S = 2.0
+LOOK_S = 5.0
 """How often it is checked that the root is still the one that is watched: a link to it may lead elsewhere."""
 RETURN_S = 0.25
 """How often it is looked for a root that is not there."""
