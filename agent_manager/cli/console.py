@@ -75,7 +75,11 @@ def line(event: EventMessage) -> str:
     who = event.instance_id or event.agent_id
     pid = event.data.get("pid")
     words = f"{event.message} (pid {pid})" if event.type == "running" and pid else event.message
-    return printable(f"{event.at.astimezone():%H:%M:%S}  {who:<18} {event.type:<18} {words}").replace("\n", " ")
+    return _row(event.at, who, event.type, words)
+
+
+def _row(at: datetime, who: str, what: str, words: str) -> str:
+    return printable(f"{at.astimezone():%H:%M:%S}  {who:<18} {what:<18} {words}").replace("\n", " ")
 
 
 def told(subject: str, body: bytes) -> str:
@@ -155,16 +159,17 @@ class Console:
         await link.run()
 
     def _noticed(self, notice: Notice) -> None:
-        if notice.level >= logging.WARNING and self._trouble is None:
+        if notice.level < logging.WARNING:
+            return
+        if self._trouble is None:
             asyncio.get_running_loop().call_later(GRACE_S, self._tell_trouble)
-        if notice.level >= logging.WARNING:
-            self._trouble = notice.text
+        self._trouble = notice.text
 
     def _tell_trouble(self) -> None:
         trouble, self._trouble = self._trouble, None
         if not self._is_connected and trouble is not None:
             self._is_told = True
-            self._lines.put_nowait(_of_bus("away", f"{trouble}; agents run on, and the manager tries again"))
+            self._lines.put_nowait(_of_bus("away", f"{trouble}; the manager tries again"))
 
     def _up(self) -> None:
         self._is_connected = True
@@ -183,7 +188,7 @@ class Console:
 
 
 def _of_bus(state: str, words: str) -> str:
-    return printable(f"{datetime.now(UTC).astimezone():%H:%M:%S}  {'NATS':<18} {state:<18} {words}").replace("\n", " ")
+    return _row(datetime.now(UTC), "NATS", state, words)
 
 
 def _say(text: str) -> None:

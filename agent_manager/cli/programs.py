@@ -68,8 +68,14 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        let_go_of_output()
+
+
+def let_go_of_output() -> None:
+    """What is still buffered goes nowhere, or the interpreter would try again at its end and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _open_missing_streams() -> None:

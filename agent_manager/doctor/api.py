@@ -43,8 +43,11 @@ async def agents_and_packages(patient: Patient) -> AsyncIterator[Finding]:
         yield finding
     if not unwell:
         yield ok("agents", f"{len(agents)} registered, none in trouble")
-    for package in packages:
-        for finding in _of_package(package, patient.settings.data_dir):
+    data_dir = patient.settings.data_dir
+    node = installation.load(data_dir)
+    # The environments of other nodes, and their logs, are elsewhere.
+    for package in (each for each in packages if node is not None and each.node == node.node_id):
+        for finding in _of_package(package, data_dir):
             yield finding
 
 
@@ -97,9 +100,7 @@ def _of_agent(agent: AgentView) -> Iterator[Finding]:
 
 
 def _of_package(package: PackageView, data_dir: Path) -> Iterator[Finding]:
-    node = installation.load(data_dir)
-    # The environments of other nodes, and their logs, are elsewhere.
-    if package.status != PackageStatus.FAILED or node is None or package.node != node.node_id:
+    if package.status != PackageStatus.FAILED:
         return
     for wrong in package.faults:
         yield fault(

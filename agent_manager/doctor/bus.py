@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 
 import nats.errors
 
 from agent_manager.adapters.nats.bus_check import needs_of_manager
 from agent_manager.adapters.nats.embedded import NatsFiles
-from agent_manager.cli.service_table import STATE_FILE
 from agent_manager.doctor.findings import Finding, Patient, Severity, fault, ok, warning
+from agent_manager.doctor.node import state_of
 from agent_manager.nats_access.access import Access
 from agent_manager.nats_access.dialing import Caller, NotConnectedError, dial, dispose
 from agent_manager.nats_access.errors import AccessError
@@ -63,12 +62,12 @@ def _embedded(patient: Patient) -> Access | None:
     if not patient.is_running:
         return None
     data_dir = patient.settings.data_dir
-    try:
-        url = json.loads((data_dir / STATE_FILE).read_text(encoding="utf-8"))["nats_url"]
-    except (OSError, ValueError, KeyError):
+    state = state_of(data_dir)
+    if state is None or "nats_url" not in state:
         # Not up yet, which is said elsewhere.
         return None
-    return Access(servers=(url,), identity=CredentialsIdentity(NatsFiles(data_dir=data_dir).manager_credentials))
+    identity = CredentialsIdentity(NatsFiles(data_dir=data_dir).manager_credentials)
+    return Access(servers=(state["nats_url"],), identity=identity)
 
 
 class _Silent:

@@ -70,19 +70,26 @@ class Eyesight:
             self._observer.loop_lagged(max(0.0, self._clock.now().mono - due_at))
             self.check_pulse()
             heard, self._heard = self._heard, False
-            answered = not is_behind() and (heard or await round_trip(ROUND_TRIP_S))
+            behind = is_behind()
+            answered = not behind and (heard or await round_trip(ROUND_TRIP_S))
             self.check_pulse()
-            self.looked(answered=answered)
+            self.looked(answered=answered, behind=behind)
 
-    def looked(self, *, answered: bool) -> None:
-        """The server has answered in time, or has not. Whether it is connected, `opened` and `closed` tell."""
+    def looked(self, *, answered: bool, behind: bool = False) -> None:
+        """The server has answered in time, or has not, or was not asked since heartbeats wait unread (`behind`).
+
+        Whether it is connected, `opened` and `closed` tell.
+        """
         if not self._connected or answered is (self._since is not None):
             return
         if answered:
             log.info("bus_answers")
             self._set(self._clock.now().mono + SETTLE_S)
         else:
-            log.warning("bus_silent", extra={"waited_s": ROUND_TRIP_S})
+            if behind:
+                log.warning("heartbeats_unread")
+            else:
+                log.warning("bus_silent", extra={"waited_s": ROUND_TRIP_S})
             self._set(None)
 
     def check_pulse(self) -> None:

@@ -10,10 +10,10 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import nats.errors
 from nats.aio.client import Client
@@ -25,6 +25,8 @@ from agent_manager.adapters.nats import event_bodies
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.events import Event
 from agent_manager.protocol import subjects
+
+T = TypeVar("T")
 
 AT_ONCE = 64
 """Messages on their way at the same time."""
@@ -83,11 +85,7 @@ class JetStreamEvents:
         async with self._reached() as (client, stream):
             limit = client.max_payload // 2
             for begin in range(0, len(events), AT_ONCE):
-                sending = [self._publish(stream, event, limit) for event in events[begin : begin + AT_ONCE]]
-                outcomes = await asyncio.gather(*sending, return_exceptions=True)
-                for outcome in outcomes:
-                    if isinstance(outcome, BaseException):
-                        raise outcome
+                await _all(self._publish(stream, event, limit) for event in events[begin : begin + AT_ONCE])
 
     async def _publish(self, stream: JetStreamContext, event: Event, limit: int) -> None:
         assert event.number is not None
@@ -112,7 +110,7 @@ class JetStreamEvents:
         """
         first = max(state.first_seq, state.last_seq - AT_ONCE + 1)
         latest = range(first, state.last_seq + 1)
-        return all(await asyncio.gather(*(self._is_event(client, sequence) for sequence in latest)))
+        return all(await _all(self._is_event(client, sequence) for sequence in latest))
 
     async def _is_event(self, client: Client, sequence: int) -> bool:
         """Whether that is an event, or gone."""
@@ -159,3 +157,12 @@ class JetStreamEvents:
             raise UnavailableError(
                 f"the stream {subjects.EVENT_STREAM} does not take events: {error or type(error).__name__}"
             ) from error
+
+
+async def _all(working: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of them return. The first error is raised once all have ended: none is left at work."""
+    outcomes = await asyncio.gather(*working, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast(list[T], outcomes)

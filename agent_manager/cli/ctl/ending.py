@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
 from agent_manager.cli.ctl import terminal
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
+from agent_manager.cli.programs import let_go_of_output
 
 
 def concluded(run: Callable[[], ExitCode]) -> ExitCode:
@@ -20,7 +20,7 @@ def _guarded(run: Callable[[], ExitCode]) -> ExitCode:
         return run()
     except KeyboardInterrupt:
         # Perhaps nobody reads it any more.
-        _let_go_of_output()
+        let_go_of_output()
         return ExitCode.INTERRUPTED
     except Exception as error:
         return _told(_first(error))
@@ -44,18 +44,11 @@ def _told(error: Exception) -> ExitCode:
             terminal.complain(error.message)
             return error.exit_code
         case BrokenPipeError():
-            _let_go_of_output()
+            let_go_of_output()
             return ExitCode.CLOSED_PIPE
         case OSError():
-            _let_go_of_output()
+            let_go_of_output()
             terminal.complain(f"standard output cannot be written: {error.strerror or error}")
             return ExitCode.FAILED
         case _:
             raise error
-
-
-def _let_go_of_output() -> None:
-    """What is still buffered goes nowhere, or the interpreter would try again at its end and complain."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

@@ -71,7 +71,9 @@ async def test_a_package_whose_environment_could_not_be_made_is_named_with_the_r
     node: Node, tmp_path: Path
 ) -> None:
     folder = plain_python(node.packages, "wishful", SLEEPS)
-    (folder / "requirements.txt").write_text(requirements(tmp_path / "no-wheels", "friendly==2.0"), encoding="utf-8")
+    wheels = tmp_path / "no-wheels"
+    wheels.mkdir()
+    (folder / "requirements.txt").write_text(requirements(wheels, "friendly==2.0"), encoding="utf-8")
     await node.up()
 
     async def has_failed() -> bool:

@@ -80,7 +80,9 @@ def test_an_answer_that_comes_after_the_connection_was_lost_proves_nothing() -> 
     assert eyesight.since is None
 
 
-async def test_heartbeats_that_wait_unread_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heartbeats_that_wait_unread_are_no_silence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(eyesight_module, "PULSE_S", 0.0)
     eyesight, _, seen = opened()
     is_behind = True
@@ -90,6 +92,7 @@ async def test_heartbeats_that_wait_unread_are_no_silence(monkeypatch: pytest.Mo
 
     running = asyncio.create_task(eyesight.run(answers, lambda: is_behind))
     await eventually(lambda: seen[-1] is None)
+    assert [record.message for record in caplog.records] == ["heartbeats_unread"]
     is_behind = False
     await eventually(lambda: seen[-1] is not None)
     running.cancel()
@@ -105,7 +108,7 @@ async def test_the_server_is_asked_only_where_no_heartbeat_has_proved_the_same(
     pulses = 0
     asked_at: list[int] = []
 
-    def looked(*, answered: bool) -> None:
+    def looked(*, answered: bool, behind: bool) -> None:
         nonlocal pulses
         pulses += 1
         if pulses < 10:
