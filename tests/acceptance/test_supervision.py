@@ -57,18 +57,20 @@ async def test_exit_0_under_on_failure_stays_stopped(node: Node) -> None:
 
 
 async def test_a_stopped_process_becomes_inactive_and_the_watchdog_brings_it_back(node: Node) -> None:
-    sdk_agent(node.packages, "sleeper", extra="heartbeat: {interval_s: 0.5, timeout_s: 2}\n")
     await node.up()
-    before = await node.until("sleeper", "running")
+    seen: list[str] = []
     async with node.bus() as bus:
-        seen: list[str] = []
+        # Events are published after what they tell of: whoever listens later still hears earlier ones.
         feed = await bus.subscribe("agent.event.sleeper.*")
         await settle(bus)
+        sdk_agent(node.packages, "sleeper", extra="heartbeat: {interval_s: 0.5, timeout_s: 2}\n")
+        before = await node.until("sleeper", "running")
         os.kill(before["pid"], signal.SIGSTOP)
-        while "running" not in seen:
+        while seen.count("running") < 2:
             seen.append((await feed.next_msg(timeout=60.0)).subject.rsplit(".", 1)[1])
     after = await node.until("sleeper", "running", not_pid=before["pid"])
-    assert [s for s in seen if s != "exited"] == ["inactive", "stopping", "starting", "running"]
+    up = ["starting", "running"]
+    assert [s for s in seen if s != "exited"] == ["registered", *up, "inactive", "stopping", *up]
     assert after["last_exit"]["reason"] == "watchdog"
     assert not alive(before["pid"])
 
@@ -184,12 +186,16 @@ async def test_fifty_agents_start_together(node: Node) -> None:
 
 
 async def test_a_restart_of_several_instances_is_rolling(node: Node) -> None:
-    sdk_agent(node.packages, "pool", extra="replicas: 3\n")
     await node.up()
-    before = [(await node.until("pool", "running", ordinal=ordinal))["pid"] for ordinal in range(3)]
     async with node.bus() as bus:
         feed = await bus.subscribe("agent.event.pool.*")
         await settle(bus)
+        sdk_agent(node.packages, "pool", extra="replicas: 3\n")
+        before = [(await node.until("pool", "running", ordinal=ordinal))["pid"] for ordinal in range(3)]
+        # Events are published after what they tell of: the first starts may still be on their way.
+        started = 0
+        while started < 3:
+            started += (await feed.next_msg(timeout=60.0)).subject.endswith(".running")
         answer = await node.post("/agents/pool/restart", wait=60)
         assert answer.status_code == 200, answer.text
         out: set[str] = set()
