@@ -1,15 +1,17 @@
-"""`GET /metrics` on a small listener of its own, in a thread: a scrape holds up nobody."""
+"""`GET /metrics` on a small listener of its own, in a thread: a scrape holds up nobody, and no loop holds it up."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from wsgiref.simple_server import WSGIServer
+from collections.abc import Iterator
+from contextlib import contextmanager
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 
 RETRY_S = 10.0
 """Pause between two attempts to listen: the port may still be in use by somebody who ends."""
@@ -32,7 +34,7 @@ class MetricsListener:
         said = False
         while True:
             try:
-                async with self._listening():
+                with self._listening():
                     await asyncio.Event().wait()
             except OSError as error:
                 if not said:
@@ -40,21 +42,41 @@ class MetricsListener:
                 said = True
                 await asyncio.sleep(RETRY_S)
 
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
-        server, thread = start_http_server(self._port, self._host, self._registry)
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.address = f"http://{host}:{server.server_port}/metrics"
-        log.info("metrics_served", extra={"url": self.address})
-        try:
-            yield
-        finally:
-            self.address = None
-            # Asks the thread to end and waits for it: half a second at most, which the loop must not spend.
-            await asyncio.to_thread(_closed, server, thread)
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        family = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][0]
+        server_class: type[_Server] = type("Server", (_Server,), {"address_family": family})
+        application = make_wsgi_app(self._registry)
+        with make_server(self._host, self._port, application, server_class, _Handler) as server:
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            self.address = f"http://{host}:{server.server_port}/metrics"
+            log.info("metrics_served", extra={"url": self.address})
+            thread = threading.Thread(target=server.serve, name="metrics", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                self.address = None
+                server.end()
+                thread.join()
 
 
-def _closed(server: WSGIServer, thread: threading.Thread) -> None:
-    server.shutdown()
-    server.server_close()
-    thread.join()
+class _Server(ThreadingWSGIServer):
+    """Waits without waking; `serve_forever` would look twice a second whether it is over."""
+
+    _ended = False
+
+    def serve(self) -> None:
+        """Take connections until `end`."""
+        while not self._ended:
+            self.handle_request()
+
+    def end(self) -> None:
+        """Let `serve` return: on Linux a listener that is shut down can be read from."""
+        self._ended = True
+        self.socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """A scrape is no event."""

@@ -50,8 +50,13 @@ class Connector:
             connection.terminate()
 
     def engine(self, **options: Any) -> AsyncEngine:
-        """A SQLAlchemy engine on such connections; `options` are those of `create_async_engine`."""
-        engine = create_async_engine("postgresql+asyncpg://", async_creator=self.connect, **options)
+        """A SQLAlchemy engine on such connections; `options` are those of `create_async_engine`.
+
+        JSON comes out as its text: `rows` parses it.
+        """
+        engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=self.connect, json_deserializer=str, **options
+        )
 
         @event.listens_for(engine.sync_engine, "checkout")
         def refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

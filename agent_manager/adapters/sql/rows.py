@@ -1,13 +1,15 @@
-"""Domain values to the values of a row, and back.
+"""Domain values to the values of a row, and back. JSON goes in as data and comes out as its text.
 
 Every `…_of` raises UnreadableRowError when the row holds no such value.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -19,6 +21,10 @@ from agent_manager.domain.events import Event
 from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
 from agent_manager.domain.lifecycle import Lifecycle
+from agent_manager.domain.specification import AgentSpec
+
+KNOWN_SPECS = 2_000
+"""Specifications are read again and again, and seldom change: so many are not parsed anew each time."""
 
 
 class UnreadableRowError(AgentManagerError):
@@ -33,7 +39,14 @@ def agent_values(agent: Agent) -> dict[str, Any]:
 def agent_of(row: RowMapping) -> Agent:
     """The agent in a row of `agents`."""
     with _reading("agent", row["id"]):
-        return Agent(**{**row, "spec": SPEC.decode(row["spec"]), "lifecycle": Lifecycle(row["lifecycle"])})
+        return Agent(
+            **{
+                **row,
+                "spec": _spec_of(row["spec"]),
+                "lifecycle": Lifecycle(row["lifecycle"]),
+                "config": json.loads(row["config"]),
+            }
+        )
 
 
 def placement_values(agent: Agent) -> list[dict[str, Any]]:
@@ -60,8 +73,8 @@ def package_of(row: RowMapping) -> Package:
             **{
                 **row,
                 "status": PackageStatus(row["status"]),
-                "spec": None if row["spec"] is None else SPEC.decode(row["spec"]),
-                "faults": FAULTS.decode(row["faults"]),
+                "spec": None if row["spec"] is None else _spec_of(row["spec"]),
+                "faults": FAULTS.decode(json.loads(row["faults"])),
             }
         )
 
@@ -88,7 +101,7 @@ def instance_values(instance: Instance, node_id: str) -> dict[str, Any]:
 def instance_of(row: RowMapping) -> Instance:
     """The instance in a row of `instances`."""
     with _reading("instance", f"{row['agent_id']}_{row['ordinal']}"):
-        return INSTANCE.decode(row["data"])
+        return INSTANCE.decode(json.loads(row["data"]))
 
 
 def exit_values(agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> dict[str, Any]:
@@ -108,7 +121,7 @@ def exit_values(agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> dict[
 def exit_of(row: RowMapping) -> Exit:
     """The exit in a row of `exits`."""
     with _reading("exit of launch", row["launch_id"]):
-        return EXIT.decode(row["data"])
+        return EXIT.decode(json.loads(row["data"]))
 
 
 def event_values(event: Event) -> dict[str, Any]:
@@ -120,7 +133,12 @@ def event_values(event: Event) -> dict[str, Any]:
 
 def event_of(row: RowMapping) -> Event:
     """The event in a row of `events`."""
-    return Event(**row)
+    return Event(**{**row, "data": json.loads(row["data"])})
+
+
+@lru_cache(maxsize=KNOWN_SPECS)
+def _spec_of(text: str) -> AgentSpec:
+    return SPEC.decode(json.loads(text))
 
 
 def _fields(value: Agent | Package | Event) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def _engine(
     sizes: dict[str, Any] = {"pool_size": connections, "max_overflow": 0}
     if is_memory(url):
         pool, sizes = StaticPool, {}
-    engine = create_engine(url, connect_args=connect_args, poolclass=pool, **sizes)
+    # JSON comes out as its text: `rows` parses it.
+    engine = create_engine(url, connect_args=connect_args, poolclass=pool, json_deserializer=str, **sizes)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -103,7 +104,7 @@ class SqlTransaction:
         if exit_.last_lines is not None:
             this = exits.c.launch_id == exit_.launch_id
             (kept,) = self._rows(select(exits.c.data).where(this))
-            complete = {**kept["data"], "last_lines": values["data"]["last_lines"]}
+            complete = {**json.loads(kept["data"]), "last_lines": values["data"]["last_lines"]}
             self._connection.execute(update(exits).where(this).values(data=complete))
         return False
 

@@ -1,4 +1,4 @@
-"""`GET /metrics` of the manager: served from a thread, given up for nobody."""
+"""`GET /metrics` of the manager: served from threads, given up for nobody."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
+from wsgiref.simple_server import make_server
 
 import httpx
-import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -53,17 +54,40 @@ async def test_metrics_are_served_until_it_is_cancelled(registry: CollectorRegis
         await scrape(url)
 
 
+async def test_whoever_connects_and_says_nothing_holds_up_nobody(registry: CollectorRegistry) -> None:
+    async with running(MetricsListener(registry, host="127.0.0.1", port=0)) as listener:
+        address = httpx.URL(await eventually(lambda: listener.address))
+        with socket.create_connection((address.host, address.port)):
+            for _ in range(3):
+                assert (await scrape(listener.address)).status_code == 200
+
+
+async def test_an_event_loop_that_hangs_is_scraped_all_the_same(registry: CollectorRegistry) -> None:
+    async with running(MetricsListener(registry, host="127.0.0.1", port=0)) as listener:
+        await eventually(lambda: listener.address)
+
+        def hang_until_scraped() -> httpx.Response:
+            assert listener.address is not None
+            return httpx.get(listener.address, trust_env=False)
+
+        assert hang_until_scraped().status_code == 200
+
+
+async def test_an_address_of_ip_version_6(registry: CollectorRegistry) -> None:
+    async with running(MetricsListener(registry, host="::1", port=0)) as listener:
+        assert (await scrape(await eventually(lambda: listener.address))).status_code == 200
+
+
 async def test_a_port_that_is_taken_is_said_once_and_had_as_soon_as_it_is_free(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[int] = []
-    serve = prometheus_client.start_http_server
 
-    def counted(port: int, *arguments: object) -> object:
+    def counted(host: str, port: int, *arguments: Any) -> Any:
         tries.append(port)
-        return serve(port, *arguments)  # type: ignore[arg-type]  # passed on as they come
+        return make_server(host, port, *arguments)
 
-    monkeypatch.setattr(listener_module, "start_http_server", counted)
+    monkeypatch.setattr(listener_module, "make_server", counted)
     monkeypatch.setattr(listener_module, "RETRY_S", 0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
