@@ -13,7 +13,7 @@ from agent_manager.protocol.messages import StatusReport
 from agent_manager.sdk.connection import Connection
 from agent_manager.sdk.status import Status
 
-MOMENTS = 10
+MOMENTS = 5
 """Into how many an interval is divided: agents of a host beat at these moments only."""
 
 

@@ -11,7 +11,7 @@ from agent_manager.adapters.packages.folder_digest import Digest, Known, changed
 from agent_manager.adapters.packages.folder_tree import Entry, Tree, VanishedError, read_tree
 from agent_manager.adapters.packages.ignoring import IgnoreRules
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME, Reading, Signature, read_manifest, signature_of
-from agent_manager.adapters.packages.manifest_paths import counting_rules
+from agent_manager.adapters.packages.manifest_paths import counting_rules, path_problems
 from agent_manager.adapters.packages.package_folder import found_package
 from agent_manager.adapters.packages.problems import as_faults
 from agent_manager.adapters.packages.reading_queue import ReadingQueue
@@ -22,7 +22,7 @@ from agent_manager.adapters.packages.requirements import (
     need_of,
 )
 from agent_manager.adapters.packages.settling import Patience, Settling
-from agent_manager.documents.problems import printable
+from agent_manager.documents.problems import Problem, printable
 from agent_manager.domain.agents import ManifestFault
 from agent_manager.ports.packages import EnvironmentNeed, FoundPackage, Stage
 
@@ -41,6 +41,7 @@ class _Version:
     digest: Digest
     changed: tuple[str, ...]
     wanted: _Wanted
+    elsewhere: tuple[Problem, ...]
     found: FoundPackage
 
 
@@ -88,9 +89,9 @@ class WatchedFolder:
         version = self._version
         if version is not None and version.entries == tree.entries:
             self._settling.settled()
-            if _ELSEWHERE.isdisjoint(self.reading.data):
-                return version.found
-            return self._found(tree, version.digest, version.changed, version.wanted)
+            if self._elsewhere() != version.elsewhere:
+                self._version = version = self._as_found(tree, version.digest, version.changed, version.wanted)
+            return version.found
         fresh = version is None and self._settling.untouched(tree, time.time_ns())
         if not fresh and now < self._settling.quiet_at(now) and not (version is None and self._settling.restless(now)):
             return self._unsettled(tree, now)
@@ -138,16 +139,28 @@ class WatchedFolder:
         if before is not None and before.digest.value != digest.value:
             self._settling.taken(now)
         self._settling.settled()
-        wanted = self._wanted(tree, digest)
-        found = self._found(tree, digest, changed, wanted)
-        self._version = _Version(entries=tree.entries, digest=digest, changed=changed, wanted=wanted, found=found)
-        return found
+        self._version = self._as_found(tree, digest, changed, self._wanted(tree, digest))
+        return self._version.found
 
-    def _found(self, tree: Tree, digest: Digest, changed: tuple[str, ...], wanted: _Wanted) -> FoundPackage:
+    def _as_found(self, tree: Tree, digest: Digest, changed: tuple[str, ...], wanted: _Wanted) -> _Version:
+        # Before the rest: what changes meanwhile is then found at the next look.
+        elsewhere = self._elsewhere()
         faults = as_faults((*tree.problems, *digest.problems), self.folder.name, {})
         found = found_package(self.folder, self.reading, None if faults else digest.value, (*faults, *wanted.faults))
         needs = wanted.need if found.spec is not None else None
-        return replace(found, changed=tuple(printable(path) for path in changed), needs=needs)
+        return _Version(
+            entries=tree.entries,
+            digest=digest,
+            changed=changed,
+            wanted=wanted,
+            elsewhere=elsewhere,
+            found=replace(found, changed=tuple(printable(path) for path in changed), needs=needs),
+        )
+
+    def _elsewhere(self) -> tuple[Problem, ...]:
+        """What is wrong with what is named, and may be mended or break without the folder changing."""
+        data = self.reading.data
+        return () if _ELSEWHERE.isdisjoint(data) else tuple(path_problems(data, self.folder))
 
     def _wanted(self, tree: Tree, digest: Digest) -> _Wanted:
         files = {entry.path for entry in tree.entries if entry.path in (REQUIREMENTS, PROJECT)}
