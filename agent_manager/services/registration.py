@@ -129,7 +129,8 @@ def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: s
     for folder in _uncontested(transaction, found):
         package = known.pop(folder.name, None)
         if folder.stage is not Stage.SETTLING:
-            events.extend(_register_folder(transaction, folder, package, node_id, now))
+            own = _on_this_node(transaction, folder, package, node_id)
+            events.extend(_register_folder(transaction, own, package, node_id, now))
     for package in known.values():
         events.extend(_folder_gone(transaction, package, now))
     return [transaction.append_event(event) for event in events]
@@ -167,12 +168,32 @@ def _owner(transaction: Transaction, agent_id: str | None, claimants: Sequence[F
 def _settled(folder: FoundPackage, owner: str | None) -> FoundPackage:
     if owner is None or owner == folder.name:
         return folder
+    message = (
+        f"folders {owner} and {folder.name} both give the agent id {agent_id_of_folder(owner)}, and {owner} has it: "
+        "rename one"
+    )
+    return _contested(folder, message)
+
+
+def _on_this_node(transaction: Transaction, folder: FoundPackage, known: Package | None, node_id: str) -> FoundPackage:
+    """The folder, with a fault where the agent of that name runs on another node that uses the same database."""
+    if folder.spec is None or (known is not None and known.agent_id is not None):
+        return folder
+    agent_id = agent_id_of_folder(folder.name)
+    agent = transaction.agent(agent_id)
+    if agent is None or agent.node_id == node_id:
+        return folder
+    message = (
+        f"agent {agent_id} is in this database already, and belongs to the node {agent.node_id}: rename the folder. If "
+        f"that node is gone for good, this one takes its place when it is stopped, {agent.node_id} is written into its "
+        "node.json as node_id, and it is started again"
+    )
+    return _contested(folder, message)
+
+
+def _contested(folder: FoundPackage, message: str) -> FoundPackage:
     fault = ManifestFault(
-        file=folder.name,
-        message=f"folders {owner} and {folder.name} both give the agent id {agent_id_of_folder(owner)}, "
-        f"and {owner} has it: rename one",
-        value=folder.name,
-        expected="a folder name of its own",
+        file=folder.name, message=message, value=folder.name, expected="a folder name that no other agent has"
     )
     return replace(folder, spec=None, faults=(fault, *folder.faults))
 
@@ -282,7 +303,7 @@ def _renewed(agent: Agent, package: Package, spec: AgentSpec, now: float) -> Age
 
 def _folder_gone(transaction: Transaction, package: Package, now: float) -> list[Event]:
     agent = transaction.agent(package.agent_id) if package.agent_id is not None else None
-    if agent is None or agent.package != package.name:
+    if agent is None or (agent.package, agent.node_id) != (package.name, package.node_id):
         # It never became an agent, or another folder has taken the agent over (this one, renamed).
         transaction.remove_package(package.node_id, package.name)
     elif package.status is PackageStatus.UNAVAILABLE:

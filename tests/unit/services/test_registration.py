@@ -71,6 +71,34 @@ async def test_a_new_package_becomes_an_agent_that_is_to_run(registry: Registry)
     assert (await registry.packages())["echo"].status is PackageStatus.AVAILABLE
 
 
+async def test_an_agent_of_another_node_is_not_taken_over_and_both_ways_out_are_told(registry: Registry) -> None:
+    await registry.scan(folder())
+    theirs = replace(await registry.agent(), node_id="node-elsewhere")
+    await registry.change(theirs)
+    await registry.store.write(lambda transaction: transaction.remove_package(NODE, "echo"))
+    assert await registry.scan(folder(), folder("other")) == ["package_invalid echo", "registered other"]
+    assert await registry.scan(folder(), folder("other")) == []
+    assert await registry.agent() == theirs
+    package = (await registry.packages())["echo"]
+    assert package.status is PackageStatus.INVALID
+    (fault,) = package.faults
+    assert "belongs to the node node-elsewhere: rename the folder" in fault.message
+    assert "node-elsewhere is written into its node.json as node_id" in fault.message
+    assert await registry.scan(folder("other")) == ["package_removed echo"]
+    assert await registry.agent() == theirs
+
+
+async def test_once_the_other_node_has_let_go_of_it_the_agent_is_registered(registry: Registry) -> None:
+    await registry.scan(folder())
+    agent = await registry.agent()
+    await registry.change(replace(agent, node_id="node-elsewhere"))
+    await registry.store.write(lambda transaction: transaction.remove_package(NODE, "echo"))
+    await registry.scan(folder())
+    await registry.change(agent)
+    await registry.scan(folder())
+    assert (await registry.packages())["echo"].status is PackageStatus.AVAILABLE
+
+
 async def test_without_autostart_it_is_ready_and_waits(registry: Registry) -> None:
     await registry.scan(folder(spec=replace(SPEC, autostart=False)))
     agent = await registry.agent()
