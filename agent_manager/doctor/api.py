@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
-import httpx
+import httpcore
 from pydantic import ValidationError
 
 from agent_manager.adapters import installation
+from agent_manager.cli.ctl import unreachable
+from agent_manager.cli.ctl.http import Answer, Http, Parameters
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
 from agent_manager.doctor.node import state_of
 from agent_manager.domain.agents import PackageStatus
+from agent_manager.protocol.operations import MAX_PAGE_SIZE
 from agent_manager.protocol.resources import AgentList, AgentView, PackageList, PackageView
 from management_api.problems import Problem
 
@@ -26,16 +30,22 @@ _OF_WHAT_IS_BEHIND = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEW
 Page = TypeVar("Page", AgentList, PackageList)
 
 
+class _RefusedError(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 async def agents_and_packages(patient: Patient) -> AsyncIterator[Finding]:
     """Agents that do not run as they should; packages whose environment could not be made."""
     state = state_of(patient.settings.data_dir) if patient.is_running else None
     if state is None or "api_url" not in state:
         return
     try:
-        async with httpx.AsyncClient(base_url=state["api_url"], trust_env=False, timeout=API_TIMEOUT_S) as http:
+        async with aclosing(Http(state["api_url"])) as http:
             agents = [agent async for page in _pages(http, "/api/v1/agents", AgentList) for agent in page.items]
             packages = [each async for page in _pages(http, "/api/v1/packages", PackageList) for each in page.items]
-    except httpx.HTTPError as error:
+    except (_RefusedError, *unreachable.FAILURES) as error:
         yield _unanswered(error, state["api_url"], patient)
         return
     unwell = [finding for agent in agents for finding in _of_agent(agent)]
@@ -51,25 +61,29 @@ async def agents_and_packages(patient: Patient) -> AsyncIterator[Finding]:
             yield finding
 
 
-async def _pages(http: httpx.AsyncClient, path: str, model: type[Page]) -> AsyncIterator[Page]:
+async def _pages(http: Http, path: str, model: type[Page]) -> AsyncIterator[Page]:
     token: str | None = None
     while True:
-        params = {"page_size": "1000"} | ({"page_token": token} if token is not None else {})
-        answer = await http.get(path, params=params)
-        answer.raise_for_status()
-        page = model.model_validate_json(answer.content)
+        parameters: Parameters = {"page_size": MAX_PAGE_SIZE} | ({} if token is None else {"page_token": token})
+        answer = await http.request("GET", path, parameters, timeout_s=API_TIMEOUT_S)
+        if not answer.is_success:
+            raise _RefusedError(answer)
+        try:
+            page = model.model_validate_json(answer.body)
+        except ValidationError as error:
+            raise _RefusedError(answer) from error
         yield page
         token = page.next_page_token
         if token is None:
             return
 
 
-def _unanswered(error: httpx.HTTPError, url: str, patient: Patient) -> Finding:
+def _unanswered(error: Exception, url: str, patient: Patient) -> Finding:
     match error:
-        case httpx.HTTPStatusError(response=answer):
-            words = f"{url} answers with {answer.status_code}: {_detail(answer)}"
-            behind = _BEHIND if answer.status_code in _OF_WHAT_IS_BEHIND else frozenset()
-        case httpx.TimeoutException():
+        case _RefusedError(answer=answer):
+            words = f"{url} answers with {answer.status}: {_detail(answer)}"
+            behind = _BEHIND if answer.status in _OF_WHAT_IS_BEHIND else frozenset()
+        case httpcore.TimeoutException():
             words = f"{url} does not answer: no answer within {API_TIMEOUT_S:g} s"
             # A process that is gone ("node") may be that of the API itself.
             behind = _BEHIND - {"node"}
@@ -81,11 +95,11 @@ def _unanswered(error: httpx.HTTPError, url: str, patient: Patient) -> Finding:
     return fault("API", words, f"{patient.settings.data_dir / 'logs' / 'services' / 'api.log'} says why")
 
 
-def _detail(answer: httpx.Response) -> str:
+def _detail(answer: Answer) -> str:
     try:
-        return Problem.model_validate_json(answer.content).detail
+        return Problem.model_validate_json(answer.body).detail
     except ValidationError:
-        return answer.reason_phrase
+        return "no answer of the management API"
 
 
 def _of_agent(agent: AgentView) -> Iterator[Finding]:

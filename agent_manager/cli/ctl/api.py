@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -132,10 +132,8 @@ async def connected_to(url: str) -> AsyncIterator[Api]:
         client = Http(url)
     except InvalidUrlError as error:
         raise AgentctlError(f"{url!r} is not a URL of an API: {error}", ExitCode.USAGE) from error
-    try:
+    async with aclosing(client):
         yield Api(client, url)
-    finally:
-        await client.close()
 
 
 def agent_path(agent_id: str, verb: str | None = None) -> str:

@@ -63,7 +63,7 @@ class Http:
             ssl_context=ssl.create_default_context() if parts.scheme == "https" else None,
         )
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
 

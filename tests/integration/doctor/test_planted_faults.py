@@ -396,16 +396,22 @@ async def api_that_answers(status: str, body: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"), [(PROBLEM.model_dump_json(), AWAY), ("<html>", "Service Unavailable")], ids=["problem", "other"]
+    ("status", "body", "words"),
+    [
+        ("503 Service Unavailable", PROBLEM.model_dump_json(), f"503: {AWAY}"),
+        ("503 Service Unavailable", "<html>", "503: no answer of the management API"),
+        ("200 OK", "<html>", "200: no answer of the management API"),
+    ],
+    ids=["problem", "other", "another program"],
 )
 async def test_an_api_that_cannot_do_what_is_asked_is_told_with_its_own_words(
-    place: Path, body: str, words: str
+    place: Path, status: str, body: str, words: str
 ) -> None:
-    async with api_that_answers("503 Service Unavailable", body) as url:
+    async with api_that_answers(status, body) as url:
         with seemingly_running(place, api_url=url):
             (found,) = await trouble(DATABASE_URL=f"sqlite:///{place / 'none.db'}")
     assert found.subject == "API"
-    assert found.message == f"{url} answers with 503: {words}"
+    assert found.message == f"{url} answers with {words}"
 
 
 async def test_what_follows_from_a_fault_is_no_further_one(place: Path) -> None:
