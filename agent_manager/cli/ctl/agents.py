@@ -62,7 +62,7 @@ def _overview(agents: Sequence[AgentView], *, wide: bool) -> Iterator[Renderable
             name(agent.id, "bold"),
             status(agent.lifecycle),
             status(agent.availability),
-            text(f"{len(terminal.running(agent))}/{agent.replicas}"),
+            _running(agent),
             text(sum(instance.restarts for instance in agent.instances)),
             text(terminal.pids(agent.instances)),
             text(terminal.uptime(agent.instances, now)),
@@ -70,6 +70,13 @@ def _overview(agents: Sequence[AgentView], *, wide: bool) -> Iterator[Renderable
             *(_more_of(agent) if wide else ()),
         )
     yield made
+
+
+def _running(agent: AgentView) -> Text:
+    """How many of how many, and what the others do: `backoff` starts again by itself, `error` does not."""
+    others = sorted({instance.status for instance in agent.instances} - {"running"})
+    parts = (status(one) for one in others)
+    return Text(" ").join((text(f"{len(terminal.running(agent))}/{agent.replicas}"), *parts))
 
 
 def _more_of(agent: AgentView) -> Iterator[Text]:
@@ -121,7 +128,7 @@ def _labelled(agent: AgentView) -> Iterator[tuple[str, Text]]:
     yield "lifecycle", status(agent.lifecycle)
     yield "availability", status(agent.availability)
     yield "health", status(agent.health)
-    yield "running", text(f"{len(terminal.running(agent))}/{agent.replicas}")
+    yield "running", _running(agent)
     yield "capabilities", text(", ".join(capability.name for capability in agent.capabilities) or None)
     yield "config", text(json.dumps(agent.config, ensure_ascii=False))
     yield "created", text(terminal.moment(agent.created_at))

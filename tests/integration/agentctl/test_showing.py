@@ -24,7 +24,8 @@ async def test_ls_prints_a_line_for_each_agent_with_nothing_cut(agentctl: Agentc
     assert run.exit_code == 0
     header, first, second = run.rows
     assert header == ["ID", "LIFECYCLE", "AVAILABILITY", "RUNNING", "RESTARTS", "PID", "UPTIME", "VERSION"]
-    assert first[:6] == [LONG_ID, "active", "active", "1/2", "10", "1234"]
+    # Whether one that does not run starts again by itself (backoff) or has been given up (error).
+    assert first[:7] == [LONG_ID, "active", "active", "1/2", "error", "10", "1234"]
     assert second == ["off", "ready", "offline", "0/1", "0", "-", "-", "1.0.0"]
     assert "\x1b" not in run.out
 
