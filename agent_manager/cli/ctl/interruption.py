@@ -37,5 +37,7 @@ async def _insisting(main: Coroutine[Any, Any, T]) -> T:
             signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, PATIENCE_S)
             cancel(number, frame)
 
+        # Wakes the loop: a signal that comes just before it begins to wait, or to another thread, ends no wait.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         signal.signal(signal.SIGINT, interrupted)
     return await main
