@@ -43,7 +43,7 @@ async def printed(process: Process, count: int) -> list[str]:
     assert process.stdout is not None
     lines = []
     for _ in range(count):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(30):
             lines.append((await process.stdout.readline()).decode().removesuffix("\n"))
     return lines
 
@@ -66,7 +66,8 @@ async def test_output_is_followed_over_rotations_and_the_death_of_every_part(nod
         async for _ in kill_each(node):
             got += await printed(process, 1_500)
         process.send_signal(signal.SIGINT)
-        await process.communicate()
+        async with asyncio.timeout(30):
+            await process.communicate()
     assert process.returncode == 130
     assert got == [f"line {number}" for number in range(len(got))]
 
