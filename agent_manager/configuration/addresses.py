@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from agent_manager.nats_access.servers import is_torn
+
 MASK = "********"
 
 _HARMLESS = frozenset(
@@ -61,7 +63,8 @@ def shown_database(url: str) -> str:
 
 def shown_servers(text: str) -> str:
     """Addresses of NATS servers, separated by commas, without passwords and tokens; a scheme is not needed."""
-    return ",".join(map(_shown_server, text.split(",")))
+    pieces = text.split(",")
+    return MASK if is_torn(pieces) else ",".join(map(_shown_server, pieces))
 
 
 def _shown_server(url: str) -> str:

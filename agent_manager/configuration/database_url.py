@@ -27,6 +27,8 @@ def split_postgres(url: str) -> SplitResult | None:
     if separator and scheme in _SQLITE:
         if rest and not rest.startswith("/"):
             raise ValueError(f"{ALLOWED} (after sqlite:// another / begins the path)")
+        if rest.startswith("/file:") or "?" in rest:
+            raise ValueError(f"{ALLOWED} (the path of a file, without parameters)")
         return None
     if not separator or scheme not in _POSTGRES:
         raise ValueError(ALLOWED)

@@ -17,7 +17,7 @@ from agent_manager.nats_access.servers import parse_servers
 
 _SERVERS = (
     "nats://host:port or tls://host:port, or a list of them (in a variable: separated by commas); one user for all, "
-    "with /, @, :, ? and # in it percent-encoded"
+    "with /, @, :, ?, # and commas in it percent-encoded"
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from agent_manager.nats_access.errors import AccessError
@@ -29,11 +31,18 @@ def parse_servers(text: str, called: str) -> tuple[tuple[str, ...], UserInfo | N
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise AccessError(f"{called} names no server; expected nats://host:port, several separated by commas")
+    if is_torn(parts):
+        raise AccessError(f"{called} has a comma before an @; write a comma of a user or password as %2C")
     parsed = [_split(part, number, called) for number, part in enumerate(parts, start=1)]
     users = {_user(each) for each in parsed} - {None}
     if len(users) > 1:
         raise AccessError(f"{called} names different users; one identity is used for every server")
     return tuple(_address(each) for each in parsed), users.pop() if users else None
+
+
+def is_torn(pieces: Sequence[str]) -> bool:
+    """Whether a comma seems to have torn a user or password apart, which is then no list of addresses to be shown."""
+    return any("@" in after and "://" not in after and "@" not in before for before, after in pairwise(pieces))
 
 
 def _split(text: str, number: int, called: str) -> SplitResult:

@@ -25,6 +25,8 @@ PAUSE_S = 0.05
 """Between two transactions: what else wants to write comes first."""
 AGENTS = 20
 """Agents whose exits are looked at in one transaction."""
+NOTICE_S = 60.0
+"""How long it may take until another interval is noticed."""
 SETTLED_S = 3_600.0
 """An exit as young as that stays, however many there are."""
 
@@ -79,7 +81,16 @@ class Retention:
         while True:
             await self._publisher.leading()
             await self.look()
-            await asyncio.sleep(self._limits().interval_s)
+            await self._interval()
+
+    async def _interval(self) -> None:
+        """Wait as long as the limits say, also where they say something else meanwhile."""
+        time = asyncio.get_running_loop().time
+        begun = time()
+        left_s = self._limits().interval_s
+        while left_s > 0:
+            await asyncio.sleep(min(left_s, NOTICE_S))
+            left_s = begun + self._limits().interval_s - time()
 
     async def look(self) -> None:
         """Delete what is beyond the limits now; while the store is away, the next time."""

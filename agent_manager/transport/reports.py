@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.identifiers import split_instance_id
@@ -27,6 +26,7 @@ from agent_manager.protocol.messages import (
 from agent_manager.services.counters import Counters
 from agent_manager.services.supervisor import Supervisor
 from agent_manager.transport.admission import Admission
+from agent_manager.transport.backlog import Backlog
 from agent_manager.transport.requests import decode
 
 M = TypeVar("M", bound=Message)
@@ -36,8 +36,6 @@ REPORTS_PER_S = 20.0
 REPORTS_AT_ONCE = 40
 COMPLAINTS_PER_S = 1 / 60
 """Lines in the log about one subject."""
-BEHIND = 1_000
-"""Heartbeats that wait unread: those of a large node that beat at the same moment are no more."""
 
 log = logging.getLogger(__name__)
 
@@ -59,25 +57,24 @@ class Reports:
         default_factory=lambda: Admission(rate=REPORTS_PER_S, burst=REPORTS_AT_ONCE), init=False
     )
     _complaints: Admission = field(default_factory=lambda: Admission(rate=COMPLAINTS_PER_S, burst=1), init=False)
-    _heartbeats: list[Subscription] = field(default_factory=list, init=False)
+    _heartbeats: Backlog = field(default_factory=Backlog, init=False)
 
     def are_behind(self) -> bool:
-        """Whether so many heartbeats wait to be read that the one somebody waits for may be among them."""
-        return sum(subscription.pending_msgs for subscription in self._heartbeats) > BEHIND
+        """Whether a heartbeat that somebody waits for may have come before this was asked last, and wait unread."""
+        return self._heartbeats.is_late()
 
     async def register(self, client: Client) -> None:
         """Subscribe. Where one connection takes the place of another, each report comes over one of them."""
         queue = f"node-{self.node_id}"
-        self._heartbeats[:] = [
-            await client.subscribe(subjects.node_statuses(self.node_id), queue=queue, cb=self._status)
-        ]
+        heartbeats = [await client.subscribe(subjects.node_statuses(self.node_id), queue=queue, cb=self._status)]
         await client.subscribe(subjects.node_metrics(self.node_id), queue=queue, cb=self._metrics)
         if self.shared:
-            feed = await client.subscribe(subjects.STATUS_FEED, queue=queue, cb=self._shared_status)
-            self._heartbeats.append(feed)
+            heartbeats.append(await client.subscribe(subjects.STATUS_FEED, queue=queue, cb=self._shared_status))
             await client.subscribe(subjects.METRICS_FEED, queue=queue, cb=self._shared_metrics)
+        self._heartbeats.watch(heartbeats)
 
     async def _status(self, message: Msg) -> None:
+        self._heartbeats.was_read()
         speaker = subjects.parse_launch_subject(message.subject)
         report = self._decode(StatusReport, message)
         if speaker is not None and report is not None:
@@ -90,6 +87,7 @@ class Reports:
             self._counted(speaker.instance_id, speaker.launch_id, report)
 
     async def _shared_status(self, message: Msg) -> None:
+        self._heartbeats.was_read()
         report = self._report(SharedStatusReport, message)
         if report is not None:
             self._heard(report.instance_id, report.launch_id, report)

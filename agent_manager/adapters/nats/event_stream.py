@@ -95,7 +95,7 @@ class JetStreamEvents:
             stream=subjects.EVENT_STREAM,
             headers={
                 Header.EXPECTED_LAST_SEQUENCE.value: str(event.number - 1),
-                Header.MSG_ID.value: f"{self._generation}.{event.number}",
+                Header.MSG_ID.value: self._message_id(event.number),
             },
         )
         if answer.seq != event.number:
@@ -118,7 +118,10 @@ class JetStreamEvents:
         answer = await client.request(subjects.EVENT_STREAM_GET, question, timeout=ANSWER_S)
         heads = answer.headers or {}
         is_gone = heads.get(Header.STATUS.value) == NOT_FOUND
-        return is_gone or heads.get(Header.MSG_ID.value, "").endswith(f".{sequence}")
+        return is_gone or heads.get(Header.MSG_ID.value) == self._message_id(sequence)
+
+    def _message_id(self, number: int) -> str:
+        return f"{self._generation}.{number}"
 
     async def _mend(self, stream: JetStreamContext, info: StreamInfo) -> None:
         """A stream that was made by an older version, or by hand, becomes what it should be."""

@@ -6,6 +6,7 @@ link where it leads. Files are read once and then known by what the file system 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ from agent_manager.adapters.packages.folder_tree import Entry, VanishedError, un
 from agent_manager.documents.problems import Problem
 
 _CHUNK = 1 << 20
+_PASSING = frozenset({errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR})
+"""What says nothing of the file but that it is to be looked at again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,14 +35,17 @@ Known = Mapping[Entry, bytes]
 
 
 def digest_of(folder: Path, entries: Iterable[Entry], known: Known) -> tuple[Digest, Known]:
-    """The digest of the files, and what is known now. Raises VanishedError where one is gone meanwhile."""
+    """The digest of the files, and what is known now.
+
+    Raises VanishedError where one is gone meanwhile, or cannot be read at the moment.
+    """
     whole, now, contents, problems = hashlib.sha256(), {}, {}, []
     for entry in entries:
         try:
             content = known.get(entry) or _content(folder, entry)
-        except FileNotFoundError as error:
-            raise VanishedError(entry.path) from error
         except OSError as error:
+            if error.errno in _PASSING:
+                raise VanishedError(entry.path) from error
             problems.append(unreadable(entry.path, error))
             continue
         now[entry] = contents[entry.path] = content

@@ -27,12 +27,16 @@ _SETTLED_NS = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What one manifest says: the model when it is valid, else problems. `data` is as far as YAML could be read."""
+    """What one manifest says: the model when it is valid, else problems. `data` is as far as YAML could be read.
+
+    `is_lasting` is False where the system did not let the file be read, which may be otherwise in a moment.
+    """
 
     manifest: Manifest | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    is_lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ def read_manifest(path: Path) -> Reading:
         raw = _bytes_of(path)
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}"
-        return Reading(problems=(Problem(path=(), message=message, expected="a readable file"),))
+        problem = Problem(path=(), message=message, expected="a readable file")
+        return Reading(problems=(problem,), is_lasting=False)
     if raw is None:
         return Reading(problems=(Problem(path=(), message="is not a regular file", expected="a regular file"),))
     if len(raw) > MAX_BYTES:

@@ -38,6 +38,7 @@ class _Version:
     """A version of the folder that was found: its files and what they are."""
 
     entries: tuple[Entry, ...]
+    reading: Reading
     digest: Digest
     changed: tuple[str, ...]
     wanted: _Wanted
@@ -89,7 +90,7 @@ class WatchedFolder:
         version = self._version
         if version is not None and version.entries == tree.entries:
             self._settling.settled()
-            if self._elsewhere() != version.elsewhere:
+            if (self.reading, self._elsewhere()) != (version.reading, version.elsewhere):
                 self._version = version = self._as_found(tree, version.digest, version.changed, version.wanted)
             return version.found
         fresh = version is None and self._settling.untouched(tree, time.time_ns())
@@ -106,7 +107,8 @@ class WatchedFolder:
         if signature is None or signature != self._signature:
             self.reading = read_manifest(manifest)
         # Within a tick of the file system's clock two contents look the same.
-        self._signature = signature if signature is not None and signature.settled else None
+        is_known = signature is not None and signature.settled and self.reading.is_lasting
+        self._signature = signature if is_known else None
 
     def _unsettled(self, tree: Tree | None, now: float) -> FoundPackage:
         quiet_at, restless_at = self._settling.quiet_at(now), self._settling.restless_at()
@@ -150,6 +152,7 @@ class WatchedFolder:
         needs = wanted.need if found.spec is not None else None
         return _Version(
             entries=tree.entries,
+            reading=self.reading,
             digest=digest,
             changed=changed,
             wanted=wanted,

@@ -28,8 +28,11 @@ class DatabaseFile:
         self._opened: tuple[int, int] | None = None
 
     def opened(self) -> None:
-        """The one that is there now is the one. Raises OSError."""
-        self._opened = self._identity()
+        """The one that is there now is the one. Raises sqlite3.OperationalError when it cannot be looked at."""
+        try:
+            self._opened = self._identity()
+        except OSError as error:
+            raise sqlite3.OperationalError(f"the file cannot be looked at: {error.strerror or error}") from error
 
     def check(self) -> None:
         """Raises sqlite3.OperationalError when it is not."""

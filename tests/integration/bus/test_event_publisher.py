@@ -362,7 +362,7 @@ async def test_whoever_does_not_publish_has_nothing_to_flush(place: Place) -> No
     await asyncio.wait_for(place.publisher().flushed(), 5)
 
 
-@pytest.mark.parametrize("headers", [None, {"Nats-Msg-Id": "mine"}])
+@pytest.mark.parametrize("headers", [None, {"Nats-Msg-Id": "mine"}, {"Nats-Msg-Id": "mine.4"}])
 async def test_what_somebody_else_publishes_takes_no_events_place(place: Place, headers: dict[str, str] | None) -> None:
     await place.commit(*map(event, names(0, 3)))
     async with running(place.publisher()) as publisher:

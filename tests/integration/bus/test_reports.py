@@ -113,9 +113,12 @@ async def test_a_flood_of_one_launch_is_cut_off_said_once_and_hides_no_other(
 ) -> None:
     client = await nats.connect_as_launch("noisy", "noisy_0", "launch9")
     subject = subjects.launch_status(LaunchSubject(node_id=NODE_ID, instance_id="noisy_0", launch_id="launch9"))
+    assert not listening.reports.are_behind()
     for _ in range(5_000):
         await client.publish(subject, flood)
     await settle(client)
+    await eventually(lambda: caplog.records)
+    assert not listening.reports.are_behind()
     await say(nats, "status", {"number": 1, "timestamp": NOW})
     await bench.until("running")
     complaints = [record for record in caplog.records if getattr(record, "subject", None) == subject]

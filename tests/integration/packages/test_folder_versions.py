@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from agent_manager.adapters.packages import folder_digest, folder_source, folder_tree
+from agent_manager.adapters.packages import folder_digest, folder_source, folder_tree, manifest_file
 from agent_manager.adapters.packages.folder_digest import Digest, Known, digest_of
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.packages.folder_tree import Entry
@@ -160,6 +162,46 @@ async def test_a_file_that_cannot_be_read_is_said_by_name(tmp_path: Path, monkey
     assert [str(fault) for fault in found.faults] == [
         "it: private.txt cannot be read: Permission denied; let the manager's user read it, or name it under `ignore`"
     ]
+
+
+@pytest.mark.parametrize(("module", "reader"), [(manifest_file, "_bytes_of"), (folder_digest, "_content")])
+async def test_what_could_not_be_read_for_a_moment_is_read_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, reader: str
+) -> None:
+    monkeypatch.setattr(manifest_file, "_SETTLED_NS", -1)
+    write_package(tmp_path)
+    source = FolderPackageSource(tmp_path, patience=AT_ONCE)
+
+    def exhausted(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, reader, exhausted)
+        (found,) = await source.scan()
+        assert found.spec is None
+    (found,) = await source.scan()
+    assert (found.faults, found.stage) == ((), Stage.FOUND)
+    assert found.spec is not None
+
+
+async def test_a_manifest_that_is_a_link_changes_with_what_it_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest_file, "_SETTLED_NS", 10**18)
+    manifest = "version: {}\ncommand: [sleep, '100']\nignore: [conf/]\n"
+    folder = write_package(tmp_path)
+    (folder / "conf").mkdir()
+    (folder / "conf" / "a.yaml").write_text(manifest.format("1.0.0"), encoding="utf-8")
+    (folder / "agent.yaml").unlink()
+    (folder / "agent.yaml").symlink_to("conf/a.yaml")
+    source = FolderPackageSource(tmp_path, patience=AT_ONCE)
+    versions = []
+    for version in ("1.0.0", "2.0.0"):
+        (folder / "conf" / "a.yaml").write_text(manifest.format(version), encoding="utf-8")
+        (found,) = await source.scan()
+        assert found.spec is not None
+        versions.append(found.spec.version)
+    assert versions == ["1.0.0", "2.0.0"]
 
 
 async def test_too_many_files_are_a_fault_that_names_the_way_out(

@@ -181,6 +181,21 @@ async def test_a_store_that_is_away_is_asked_again_at_the_next_interval_without_
     assert await place.numbers() == [2]
 
 
+async def test_a_shorter_interval_counts_without_waiting_for_the_end_of_the_longer_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "NOTICE_S", 0.001)
+    place.publisher.is_leading.set()
+    await place.published(2 * DAY_S, 10.0)
+    async with owned_tasks() as tasks:
+        task = tasks.create_task(place.retention.run())
+        await eventually(lambda: place.removed.records["events"] == 1)
+        await place.published(2 * DAY_S, 10.0)
+        place.limits = replace(LIMITS, interval_s=0.0, events=1)
+        await eventually(lambda: place.removed.records["events"] > 1)
+        task.cancel()
+
+
 async def test_a_store_that_goes_away_half_way_keeps_count_of_what_went(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
