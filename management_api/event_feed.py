@@ -83,6 +83,11 @@ class EventFeed:
         """The sequence of the oldest event that is here."""
         return self._events[0].sequence if self._events else None
 
+    @property
+    def last(self) -> int | None:
+        """The sequence of the newest event that is here."""
+        return self._events[-1].sequence if self._events else None
+
     def lost(self) -> None:
         """The connection was lost, or the stream has not what is here: what comes next need not follow on it."""
         self._forget()

@@ -75,10 +75,10 @@ class EventFollower:
         if self._manager.feed.since(self._position()):
             return
         client = self._manager.check_connected()
-        ends = await self._ends(client)
+        ends, told = await self._ends(client)
         if (gap := self._gap(ends)) is not None:
             self._next = ends.last + 1 if gap.events is None else ends.first
-            if gap.events is None and self._manager.feed.since(ends.last + 1) != ():
+            if told is not None and told > ends.last:
                 self._manager.feed.lost()
             yield frame("gap", gap, event_id=str(self._position() - 1))
         async for page in event_history.read(client, self._wanted, first=self._position(), last=ends.last):
@@ -87,15 +87,19 @@ class EventFollower:
                 yield b"".join(event.frame for event in page)
         self._next = max(self._position(), ends.last + 1)
 
-    async def _ends(self, client: Client) -> event_history.StreamEnds:
-        """An event may be told live a moment before it is stored: only what stays away has never been there."""
-        ends = await event_history.ends(client)
+    async def _ends(self, client: Client) -> tuple[event_history.StreamEnds, int | None]:
+        """The ends of the stream, and the last event that has been told live for long enough to be within them.
+
+        An event may be told live a moment before it is stored: only what stays away has never been there.
+        """
+        ends, told = await event_history.ends(client), None
         for _ in range(LOOKS_FOR_STORED):
             if self._position() <= ends.last + 1:
                 break
+            told = self._manager.feed.last
             await asyncio.sleep(RETRY_S)
             ends = await event_history.ends(client)
-        return ends
+        return ends, told
 
     async def _until_stored(self) -> None:
         """Pause before the next look; what was told live and stays away from the stream is given up."""

@@ -147,6 +147,33 @@ async def check_next_is_told(told: list[tuple[str, bytes]], sequence: int) -> No
         await asyncio.gather(following, return_exceptions=True)
 
 
+async def test_a_reader_with_an_id_that_was_never_given_leaves_the_others_their_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_follower, "RETRY_S", 0.0)
+    bus = QuietStream(last=9)
+    for sequence in range(1, 10):
+        bus.feed.publish(RUNNING, body_of(sequence))
+    follower, parts = EventFollower(bus.as_manager, EventFilter(), after=10**6), list[bytes]()
+
+    async def follow() -> None:
+        async for part in follower.frames():
+            parts.append(part)
+
+    following = asyncio.create_task(follow())
+    try:
+        for sequence in range(10, 80):
+            # Each is told a moment before it is stored.
+            bus.feed.publish(RUNNING, body_of(sequence))
+            await asyncio.sleep(0)
+            bus.last = sequence
+        await soon(lambda: b"event: gap" in b"".join(parts))
+        assert bus.feed.first == 1
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
 @settings(hostile.thorough, max_examples=600)
 @given(
     stream=st.sampled_from(["out", "err", "both", "é", "\x0b"]),
