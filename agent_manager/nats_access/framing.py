@@ -6,9 +6,12 @@ does not: whoever may publish could disconnect everybody who listens, or have th
 
 from __future__ import annotations
 
+from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, CRLF_SIZE, Parser
 
 _END = b"\r\n"
+MAX_LINE_BYTES = 1_000_000
+"""No line of a server comes near; something else at the address might never end one."""
 
 
 class FramingParser(Parser):
@@ -18,6 +21,7 @@ class FramingParser(Parser):
         """Forget what has come so far: another connection begins."""
         super().reset()
         self._unread = bytearray()
+        self._searched = 0
 
     async def parse(self, data: bytes = b"") -> None:
         """Take what came from the server. Raises ProtocolError for what is not of NATS, as the parser below does."""
@@ -34,7 +38,10 @@ class FramingParser(Parser):
     def _next_size(self) -> int | None:
         if self.state == AWAITING_MSG_PAYLOAD:
             return self.needed + CRLF_SIZE
-        end = self._unread.find(_END)
+        end = self._unread.find(_END, max(0, self._searched - 1))
+        self._searched = len(self._unread) if end < 0 else 0
+        if self._searched > MAX_LINE_BYTES:
+            raise ProtocolError
         return None if end < 0 else end + CRLF_SIZE
 
     def _begins_message(self, line: bytes) -> bool:

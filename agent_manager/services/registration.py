@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -125,11 +125,12 @@ class Discovery:
 def register(transaction: Transaction, found: Sequence[FoundPackage], node_id: str, now: float) -> list[Event]:
     """The unit of work: bring rows in step with `found`; returns the events appended, none when nothing changed."""
     known = {package.name: package for package in transaction.packages() if package.node_id == node_id}
+    elsewhere = {agent.id: agent.node_id for agent in transaction.agents() if agent.node_id != node_id}
     events: list[Event] = []
     for folder in _uncontested(transaction, found):
         package = known.pop(folder.name, None)
         if folder.stage is not Stage.SETTLING:
-            own = _on_this_node(transaction, folder, package, node_id)
+            own = _on_this_node(folder, elsewhere)
             events.extend(_register_folder(transaction, own, package, node_id, now))
     for package in known.values():
         events.extend(_folder_gone(transaction, package, now))
@@ -175,17 +176,18 @@ def _settled(folder: FoundPackage, owner: str | None) -> FoundPackage:
     return _contested(folder, message)
 
 
-def _on_this_node(transaction: Transaction, folder: FoundPackage, known: Package | None, node_id: str) -> FoundPackage:
-    """The folder, with a fault where the agent of that name runs on another node that uses the same database."""
-    if folder.spec is None or (known is not None and known.agent_id is not None):
+def _on_this_node(folder: FoundPackage, elsewhere: Mapping[str, str]) -> FoundPackage:
+    """The folder, with a fault where the agent of that name is another node's that uses the same database.
+
+    `elsewhere` has the nodes of such agents by agent id.
+    """
+    agent_id = folder_agent_id(folder.name)
+    if agent_id is None or agent_id not in elsewhere:
         return folder
-    agent_id = agent_id_of_folder(folder.name)
-    agent = transaction.agent(agent_id)
-    if agent is None or agent.node_id == node_id:
-        return folder
+    node_id = elsewhere[agent_id]
     message = (
-        f"agent {agent_id} is in this database already, and belongs to the node {agent.node_id}: rename the folder. If "
-        f"that node is gone for good, this one takes its place when it is stopped, {agent.node_id} is written into its "
+        f"agent {agent_id} is in this database already, and belongs to the node {node_id}: rename the folder. If "
+        f"that node is gone for good, this one takes its place when it is stopped, {node_id} is written into its "
         "node.json as node_id, and it is started again"
     )
     return _contested(folder, message)

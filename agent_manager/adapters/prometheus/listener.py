@@ -34,31 +34,35 @@ class MetricsListener:
         said = False
         while True:
             try:
-                with self._listening():
-                    await asyncio.Event().wait()
-            except OSError as error:
+                # Names are looked up, which may take a while.
+                server = await asyncio.to_thread(self._server)
+            except (OSError, UnicodeError) as error:
                 if not said:
                     log.error("metrics_not_served", extra={"host": self._host, "port": self._port, "error": str(error)})
                 said = True
                 await asyncio.sleep(RETRY_S)
+            else:
+                with server, self._serving(server):
+                    await asyncio.Event().wait()
 
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def _server(self) -> _Server:
         family = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][0]
         server_class: type[_Server] = type("Server", (_Server,), {"address_family": family})
-        application = make_wsgi_app(self._registry)
-        with make_server(self._host, self._port, application, server_class, _Handler) as server:
-            host = f"[{self._host}]" if ":" in self._host else self._host
-            self.address = f"http://{host}:{server.server_port}/metrics"
-            log.info("metrics_served", extra={"url": self.address})
-            thread = threading.Thread(target=server.serve, name="metrics", daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                self.address = None
-                server.end()
-                thread.join()
+        return make_server(self._host, self._port, make_wsgi_app(self._registry), server_class, _Handler)
+
+    @contextmanager
+    def _serving(self, server: _Server) -> Iterator[None]:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.address = f"http://{host}:{server.server_port}/metrics"
+        log.info("metrics_served", extra={"url": self.address})
+        thread = threading.Thread(target=server.serve, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.address = None
+            server.end()
+            thread.join()
 
 
 class _Server(ThreadingWSGIServer):

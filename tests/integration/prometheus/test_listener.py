@@ -78,6 +78,13 @@ async def test_an_address_of_ip_version_6(registry: CollectorRegistry) -> None:
         assert (await scrape(await eventually(lambda: listener.address))).status_code == 200
 
 
+async def test_a_name_that_cannot_be_one_is_told_and_ends_nothing(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(MetricsListener(registry, host="a..b", port=0)):
+        await eventually(lambda: "metrics_not_served" in caplog.messages)
+
+
 async def test_a_port_that_is_taken_is_said_once_and_had_as_soon_as_it_is_free(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

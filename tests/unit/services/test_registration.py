@@ -88,6 +88,14 @@ async def test_an_agent_of_another_node_is_not_taken_over_and_both_ways_out_are_
     assert await registry.agent() == theirs
 
 
+async def test_an_agent_that_was_taken_over_before_is_left_alone_too(registry: Registry) -> None:
+    await registry.scan(folder())
+    theirs = replace(await registry.agent(), node_id="node-elsewhere")
+    await registry.change(theirs)
+    assert await registry.scan(folder(spec=replace(SPEC, version="2.0.0"))) == ["package_invalid echo"]
+    assert await registry.agent() == theirs
+
+
 async def test_once_the_other_node_has_let_go_of_it_the_agent_is_registered(registry: Registry) -> None:
     await registry.scan(folder())
     agent = await registry.agent()
