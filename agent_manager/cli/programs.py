@@ -54,6 +54,9 @@ def _run(program: str, *, before: Callable[[], None] = lambda: None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         loaded.main()
+    except KeyboardInterrupt:
+        # Ctrl-C before the program is so far that it says what follows from it.
+        sys.exit(128 + signal.SIGINT)
     finally:
         _flush()
 

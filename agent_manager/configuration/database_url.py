@@ -58,6 +58,9 @@ def _check(value: Any) -> str:
         split_postgres(value)
     except ValueError as error:
         raise unmet(str(error)) from None
+    if value.partition("://")[2] in ("", "/", "/:memory:"):
+        # What was accepted would be lost with the manager.
+        raise unmet(f"{ALLOWED} (the path of a file: what is in memory ends with the manager)")
     return value
 
 

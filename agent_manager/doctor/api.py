@@ -17,6 +17,7 @@ from agent_manager.cli.ctl.http import Answer, Http, Parameters
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
 from agent_manager.doctor.node import state_of
 from agent_manager.domain.agents import PackageStatus
+from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.protocol.operations import MAX_PAGE_SIZE
 from agent_manager.protocol.resources import AgentList, AgentView, PackageList, PackageView
 from management_api.problems import Problem
@@ -103,6 +104,12 @@ def _detail(answer: Answer) -> str:
 
 
 def _of_agent(agent: AgentView) -> Iterator[Finding]:
+    if not agent.available and agent.lifecycle == Lifecycle.ACTIVE:
+        yield fault(
+            f"agent {agent.id}",
+            f"it is to run, and the folder of its package {agent.package} is gone",
+            f"put the folder back; or, if it is not to run any more, `agentctl stop {agent.id}`",
+        )
     for instance in agent.instances:
         if instance.status in ("error", "backoff", "inactive"):
             yield fault(

@@ -62,7 +62,7 @@ class AgentView(Message):
     """A registered agent: what is wanted (`lifecycle`), observed (`instances`), and what follows (`availability`).
 
     `version` and `digest` are of the package that new processes are started from; `up_to_date` says whether no process
-    runs another one.
+    runs another one, and `available` whether the package's folder is there.
     """
 
     id: str
@@ -74,6 +74,7 @@ class AgentView(Message):
     description: str
     model: str | None
     package: str
+    available: bool = True
     lifecycle: str
     availability: str
     health: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent_manager.domain.agents import Agent, Package, PackageStatus, subject_of
+from agent_manager.domain.agents import Agent, Package, PackageStatus, folder_agent_id, subject_of
 from agent_manager.domain.errors import ConflictError, NotFoundError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import check_agent_id, instance_id
@@ -124,8 +124,11 @@ def _existing_package(transaction: Transaction, name: str, node_id: str) -> Pack
 
 
 def existing(transaction: Transaction, agent_id: str) -> Agent:
-    """The agent. Raises NotFoundError naming the id."""
+    """The agent. Raises NotFoundError naming the id, and what keeps a package of that name from becoming it."""
     agent = transaction.agent(agent_id)
     if agent is None:
-        raise NotFoundError(f"agent {agent_id} not found", detail={"agent_id": agent_id})
+        package = next((each for each in transaction.packages() if folder_agent_id(each.name) == agent_id), None)
+        why = f": its package {package.name} is {package.status}" if package is not None else ""
+        faults = f" ({'; '.join(map(str, package.faults))})" if package is not None and package.faults else ""
+        raise NotFoundError(f"agent {agent_id} not found{why}{faults}", detail={"agent_id": agent_id})
     return agent

@@ -89,6 +89,7 @@ def of_agent(snapshot: AgentSnapshot, *, last_lines_bytes: int = 0) -> resources
         description=spec.description,
         model=spec.model,
         package=agent.package,
+        available=agent.available,
         lifecycle=agent.lifecycle.value,
         availability=snapshot.availability.value,
         health=HEALTH_UNKNOWN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 from collections.abc import AsyncGenerator, Iterable
@@ -101,7 +102,7 @@ class FolderPackageSource:
             # Watched before it is looked into: what it lacks now may come any moment.
             directories.add(folder)
             if not os.path.lexists(folder / MANIFEST_NAME):
-                found.extend(misnamed_package(folder, present) for present in misnamed(folder))
+                found.extend(_without_manifest(folder))
                 continue
             watched = self._known.get(folder.name) or WatchedFolder(
                 folder=folder, patience=self._patience, queue=self._queue, inline_bytes=INLINE_BYTES
@@ -207,10 +208,16 @@ def _look(watched: WatchedFolder) -> FoundPackage:
         return unreadable_package(watched.folder, error)
 
 
+def _without_manifest(folder: Path) -> list[FoundPackage]:
+    if not os.access(folder, os.R_OK | os.X_OK) and os.path.isdir(folder):
+        return [unreadable_package(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))]
+    return [misnamed_package(folder, present) for present in misnamed(folder)]
+
+
 def misnamed(folder: Path) -> list[str]:
     """The manifest of a folder that has it under nearly the right name."""
     try:
         return sorted(name for name in os.listdir(folder) if name.lower() in _MISNAMED)[:1]
     except OSError:
-        # A folder that vanishes or may not be listed has no manifest to speak of.
+        # A folder that has vanished has no manifest to speak of.
         return []

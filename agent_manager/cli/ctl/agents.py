@@ -66,7 +66,7 @@ def _overview(agents: Sequence[AgentView], *, wide: bool) -> Iterator[Renderable
             text(sum(instance.restarts for instance in agent.instances)),
             text(terminal.pids(agent.instances)),
             text(terminal.uptime(agent.instances, now)),
-            name(agent.version),
+            text(agent.version if agent.available else f"{agent.version} (folder gone)"),
             *(_more_of(agent) if wide else ()),
         )
     yield made
@@ -116,7 +116,8 @@ def _labelled(agent: AgentView) -> Iterator[tuple[str, Text]]:
     yield "id", text(agent.id, "bold")
     if agent.name != agent.id:
         yield "name", text(agent.name)
-    yield "package", text(f"{agent.package} {agent.version}")
+    gone = "" if agent.available else " (its folder is gone)"
+    yield "package", text(f"{agent.package} {agent.version}{gone}")
     if agent.digest is not None:
         behind = "" if agent.up_to_date else " (not all instances run it)"
         yield "digest", text(f"{terminal.digest(agent.digest)}{behind}")

@@ -184,6 +184,20 @@ async def test_what_could_not_be_read_for_a_moment_is_read_the_next_time(
     assert found.spec is not None
 
 
+async def test_a_folder_that_nobody_may_look_into_is_a_fault_and_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_package(tmp_path)
+    source = FolderPackageSource(tmp_path, patience=AT_ONCE)
+    (found,) = await source.scan()
+    assert found.spec is not None
+    # As one that may not be searched looks; root may search every folder.
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder)
+    (found,) = await source.scan()
+    assert [str(fault) for fault in found.faults] == ["it: cannot be read: Permission denied"]
+
+
 async def test_a_manifest_that_is_a_link_changes_with_what_it_leads_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

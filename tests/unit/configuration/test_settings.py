@@ -207,6 +207,7 @@ def test_a_variable_of_the_api_that_is_none_gets_no_far_fetched_proposal() -> No
         ("AGENT_MANAGER_DATABASE_URL", "postgresql://h/d?sslmode=on", "postgresql://h/d?sslmode=on"),
         ("AGENT_MANAGER_DATABASE_URL", "sqlite://file.db", "sqlite://file.db"),
         ("DATABASE_URL", "sqlite:///file:/a.db?uri=true", "sqlite:///file:/a.db?uri=true"),
+        ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///:memory:"),
         ("DATABASE_URL", "sqlite:////a.db?mode=ro", "sqlite:////a.db?mode=ro"),
         ("AGENT_MANAGER_DATABASE_URL", "hunter2", "********"),
         ("AGENT_MANAGER_NATS_URL", "http://x", "http://x"),

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from agent_manager.domain.agents import Agent
+from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
 from agent_manager.domain.events import Event
 from agent_manager.domain.lifecycle import Lifecycle
 from tests.harness.domain import agent
 from tests.harness.waiting import eventually
-from tests.unit.services.bench import Bench
+from tests.unit.services.bench import NODE, Bench
 
 
 async def rows(bench: Bench) -> tuple[Agent | None, list[Event]]:
@@ -56,6 +56,25 @@ async def test_an_agent_nobody_knows_is_not_found(bench: Bench) -> None:
 async def test_what_can_be_no_agent_is_refused(bench: Bench) -> None:
     with pytest.raises(InvalidRequestError, match="'Not An Id'"):
         await bench.commands.stop("Not An Id", actor=None, wait_s=0.0)
+
+
+async def test_whoever_asks_for_an_agent_that_its_package_cannot_become_is_told_why(bench: Bench) -> None:
+    fault = ManifestFault(file="my_agent/agent.yaml", line=3, message="replicas must be a number")
+    package = Package(
+        name="my_agent",
+        node_id=NODE,
+        path="/packages/my_agent",
+        agent_id=None,
+        status=PackageStatus.INVALID,
+        updated_at=1.0,
+        faults=(fault,),
+    )
+    await bench.store.write(lambda transaction: transaction.save_package(package))
+    with pytest.raises(NotFoundError) as refused:
+        await bench.commands.start("my-agent", actor=None, wait_s=0.0)
+    assert refused.value.message == (
+        "agent my-agent not found: its package my_agent is invalid (my_agent/agent.yaml:3: replicas must be a number)"
+    )
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
