@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_manager.adapters.packages.examination import examine
-from agent_manager.adapters.packages.folder_source import misnamed, package_folders
+from agent_manager.adapters.packages.folder_source import package_folders, without_manifest
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
 from agent_manager.adapters.packages.package_folder import FOLDER_NAME, READABLE_FOLDER
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
@@ -31,7 +31,9 @@ def packages(patient: Patient) -> Iterator[Finding]:
     except OSError as error:
         yield fault("packages", f"{folder} cannot be listed: {error.strerror or error}", "check who may read it")
         return
-    passed_over = [each for each in folders if not os.path.lexists(each / MANIFEST_NAME) and not misnamed(each)]
+    passed_over = [
+        each for each in folders if not os.path.lexists(each / MANIFEST_NAME) and without_manifest(each) is None
+    ]
     for each in passed_over:
         yield warning(
             f"package {printable(each.name)}",

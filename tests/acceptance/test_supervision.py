@@ -12,21 +12,35 @@ from tests.harness.agents import IGNORES_SIGTERM, PLAIN, SLEEPS, plain_python, s
 from tests.harness.node import Node, alive, kill, settle, write_package
 from tests.harness.waiting import eventually
 
+FAILS_WHEN_TOLD = """
+import pathlib, sys, time
+told = pathlib.Path({path!r})
+while not told.exists():
+    time.sleep(0.01)
+told.unlink()
+print('about to fail')
+sys.exit(3)
+"""
+
 
 async def test_a_crash_loop_backs_off_and_ends_in_error_with_its_reason(node: Node) -> None:
     await node.up()
     seen: list[str] = []
+    # One that ends before its start is told is never seen running.
+    may_fail = node.data_dir.parent / "may-fail"
     async with node.bus() as bus:
         feed = await bus.subscribe("agent.event.faulty.*")
         await settle(bus)
         plain_python(
             node.packages,
             "faulty",
-            "import sys\nprint('about to fail')\nsys.exit(3)\n",
+            FAILS_WHEN_TOLD.format(path=str(may_fail)),
             extra="restart: {max_restarts: 4, backoff_initial_s: 0.05}\n",
         )
         while "error" not in seen:
             seen.append((await feed.next_msg(timeout=60.0)).subject.rsplit(".", 1)[1])
+            if seen[-1] == "running":
+                may_fail.touch()
     at_once = ["starting", "running", "exited"]
     assert seen == ["registered", *at_once, *at_once, *["backoff", *at_once] * 3, "error"]
     failed = await node.until("faulty", "error")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent_manager.adapters.packages.folder_source import misnamed
+from agent_manager.adapters.packages.folder_source import without_manifest
 from agent_manager.adapters.packages.folder_tree import MAX_BYTES
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
-from agent_manager.adapters.packages.package_folder import misnamed_package, unreadable_package
+from agent_manager.adapters.packages.package_folder import unreadable_package
 from agent_manager.adapters.packages.reading_queue import ReadingQueue
 from agent_manager.adapters.packages.settling import Patience
 from agent_manager.adapters.packages.watched_folder import WatchedFolder
@@ -22,8 +22,8 @@ def examine(folder: Path) -> FoundPackage:
     if not folder.is_dir():
         return _faulty(folder, "is no folder: name the one with the agent.yaml", "a package folder")
     if not os.path.lexists(folder / MANIFEST_NAME):
-        for present in misnamed(folder):
-            return misnamed_package(folder, present)
+        if (faulty := without_manifest(folder)) is not None:
+            return faulty
         message = f"has no {MANIFEST_NAME}: `agent-manager package new` makes a package with one"
         return _faulty(folder, message, MANIFEST_NAME)
     watched = WatchedFolder(

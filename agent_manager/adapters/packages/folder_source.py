@@ -102,7 +102,8 @@ class FolderPackageSource:
             # Watched before it is looked into: what it lacks now may come any moment.
             directories.add(folder)
             if not os.path.lexists(folder / MANIFEST_NAME):
-                found.extend(_without_manifest(folder))
+                if (faulty := without_manifest(folder)) is not None:
+                    found.append(faulty)
                 continue
             watched = self._known.get(folder.name) or WatchedFolder(
                 folder=folder, patience=self._patience, queue=self._queue, inline_bytes=INLINE_BYTES
@@ -208,16 +209,13 @@ def _look(watched: WatchedFolder) -> FoundPackage:
         return unreadable_package(watched.folder, error)
 
 
-def _without_manifest(folder: Path) -> list[FoundPackage]:
+def without_manifest(folder: Path) -> FoundPackage | None:
+    """A folder in which no manifest can be seen: a fault where its author waits for it to start; None where not."""
     if not os.access(folder, os.R_OK | os.X_OK) and os.path.isdir(folder):
-        return [unreadable_package(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))]
-    return [misnamed_package(folder, present) for present in misnamed(folder)]
-
-
-def misnamed(folder: Path) -> list[str]:
-    """The manifest of a folder that has it under nearly the right name."""
+        return unreadable_package(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     try:
-        return sorted(name for name in os.listdir(folder) if name.lower() in _MISNAMED)[:1]
+        present = sorted(name for name in os.listdir(folder) if name.lower() in _MISNAMED)
     except OSError:
         # A folder that has vanished has no manifest to speak of.
-        return []
+        return None
+    return misnamed_package(folder, present[0]) if present else None

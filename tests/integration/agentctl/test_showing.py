@@ -30,6 +30,16 @@ async def test_ls_prints_a_line_for_each_agent_with_nothing_cut(agentctl: Agentc
     assert "\x1b" not in run.out
 
 
+async def test_an_agent_whose_folder_is_gone_is_marked(agentctl: Agentctl, manager: FakeManager) -> None:
+    gone = agent("gone", available=False)
+    manager.answer(operations.AGENTS_LIST, AgentList(items=[gone, agent("there")]))
+    manager.answer(operations.AGENTS_GET, gone)
+    _, first, second = (await agentctl("ls")).rows
+    assert first[-3:] == ["1.0.0", "(folder", "gone)"]
+    assert second[-1] == "1.0.0"
+    assert "(its folder is gone)" in (await agentctl("show", "gone")).out
+
+
 async def test_ls_fetches_every_page(agentctl: Agentctl, manager: FakeManager) -> None:
     def page(request: Request) -> AgentList:
         if request.params.get("page_token") == "a":

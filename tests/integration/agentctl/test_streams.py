@@ -107,6 +107,19 @@ async def test_ctrl_c_while_it_is_loaded_is_quiet(agentctl: Agentctl, tmp_path: 
         assert (process.returncode, err) == (130, b"")
 
 
+async def test_ctrl_c_before_a_command_has_begun_is_quiet(agentctl: Agentctl, tmp_path: Path) -> None:
+    """As it reaches the program while its commands are put together."""
+    start = (
+        "from unittest import mock; from agent_manager.cli import agentctl, programs; "
+        "mock.patch.object(agentctl, 'app', side_effect=KeyboardInterrupt).start(); programs.agentctl()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", start, env=agentctl.environment, stdout=PIPE, stderr=PIPE
+    )
+    assert await process.communicate() == (b"", b"")
+    assert process.returncode == 130
+
+
 @pytest.mark.parametrize("arguments", [("ls",), ("ls", "-o", "json"), ("ls", "--watch")], ids=" ".join)
 async def test_ctrl_c_ends_it_though_nobody_reads_its_output(
     agentctl: Agentctl, manager: FakeManager, arguments: tuple[str, ...]

@@ -28,8 +28,10 @@ from agent_manager.cli.agent_manager import app
 from agent_manager.doctor import host
 from agent_manager.doctor.examination import examine
 from agent_manager.doctor.findings import Finding, Severity, fault, ok
+from agent_manager.protocol.resources import AgentList, PackageList
 from management_api.problems import Problem
 from tests.harness.external_nats import Certificates, external_nats, tls_block
+from tests.harness.fake_manager import agent
 from tests.harness.node import SHIPPED, write_package
 
 
@@ -382,11 +384,12 @@ def seemingly_running(place: Path, **state: object) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def api_that_answers(status: str, body: str) -> AsyncIterator[str]:
-    """Every request gets this answer; yields the URL."""
+async def api_that_answers(status: str, agents: str, packages: str = "") -> AsyncIterator[str]:
+    """Every request gets this answer, those for packages another one where there is one; yields the URL."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        asked = await reader.readuntil(b"\r\n\r\n")
+        body = packages if packages and b"/packages?" in asked else agents
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
         await writer.drain()
         writer.close()
@@ -412,6 +415,18 @@ async def test_an_api_that_cannot_do_what_is_asked_is_told_with_its_own_words(
             (found,) = await trouble(DATABASE_URL=f"sqlite:///{place / 'none.db'}")
     assert found.subject == "API"
     assert found.message == f"{url} answers with {words}"
+
+
+async def test_an_agent_that_is_to_run_and_has_no_folder_any_more_is_found(place: Path) -> None:
+    gone = agent("gone", available=False, instances=[])
+    stopped = agent("stopped", available=False, lifecycle="ready", instances=[])
+    agents, packages = AgentList(items=[gone, stopped]), PackageList(items=[])
+    async with api_that_answers("200 OK", agents.model_dump_json(), packages.model_dump_json()) as url:
+        with seemingly_running(place, api_url=url):
+            found = await findings(DATABASE_URL=f"sqlite:///{place / 'none.db'}")
+    (told,) = [each for each in found if each.subject.startswith("agent ")]
+    assert (told.severity, told.subject) == (Severity.FAULT, "agent gone")
+    assert told.message == "it is to run, and the folder of its package gone is gone"
 
 
 async def test_what_follows_from_a_fault_is_no_further_one(place: Path) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from agent_manager.adapters.packages import folder_digest, folder_source, folder_tree, manifest_file
+from agent_manager.adapters.packages.examination import examine
 from agent_manager.adapters.packages.folder_digest import Digest, Known, digest_of
 from agent_manager.adapters.packages.folder_source import FolderPackageSource
 from agent_manager.adapters.packages.folder_tree import Entry
@@ -194,8 +195,8 @@ async def test_a_folder_that_nobody_may_look_into_is_a_fault_and_not_gone(
     # As one that may not be searched looks; root may search every folder.
     monkeypatch.setattr(os.path, "lexists", lambda path: False)
     monkeypatch.setattr(os, "access", lambda path, mode: path != folder)
-    (found,) = await source.scan()
-    assert [str(fault) for fault in found.faults] == ["it: cannot be read: Permission denied"]
+    for found in (*await source.scan(), examine(folder)):
+        assert [str(fault) for fault in found.faults] == ["it: cannot be read: Permission denied"]
 
 
 async def test_a_manifest_that_is_a_link_changes_with_what_it_leads_to(
