@@ -7,6 +7,7 @@ launcher's first frame, before there is a database or a bus.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -28,6 +29,8 @@ LAST_WORDS_S = 5.0
 """How long the last observations may take to be written and published when the node goes down."""
 STORE_RETRY_S = 1.0
 """Pause between two attempts to open the store."""
+UP_WITHOUT_BUS_S = 3.0
+"""How long the node waits for the first connection to the bus before it counts as up without one."""
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class Daemon:
         self._settings = settings
         self._node = node
         self._spans = spans
+        self._supervises = asyncio.Event()
         self._told_to_end = asyncio.Event()
         self._node_goes_down = False
 
@@ -75,8 +79,10 @@ class Daemon:
                 await self._take_over(manager, tasks)
                 self._observe(manager, tasks)
                 desired = tasks.create_task(self._keep_desired_state(manager, tasks), name="desired state")
+                up = tasks.create_task(self._tell_that_it_is_up(manager), name="node up")
                 await self._told_to_end.wait()
                 desired.cancel()
+                up.cancel()
                 await self._stop(manager, stop_agents=self._node_goes_down)
                 raise _OverError
         except* _OverError:
@@ -112,7 +118,7 @@ class Daemon:
             tasks.create_task(manager.metrics.run(), name="metrics")
 
     async def _keep_desired_state(self, manager: Manager, outliving: asyncio.TaskGroup) -> None:
-        """Discovery, then registry, then agents (R21); the launcher hears that the node is up after the first look.
+        """Discovery, then registry, then agents (R21).
 
         The journal is a task of `outliving`: it is still needed when nothing is desired any more.
         """
@@ -124,7 +130,15 @@ class Daemon:
             tasks.create_task(manager.reconciler.run(), name="reconciler")
             tasks.create_task(manager.retention.run(), name="retention")
             tasks.create_task(manager.discovery.run(looked=looked), name="discovery")
-            manager.launcher.ready()
+            self._supervises.set()
+
+    async def _tell_that_it_is_up(self, manager: Manager) -> None:
+        """The launcher hears it once agents are supervised and requests find the manager, or the bus is not there."""
+        await self._supervises.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UP_WITHOUT_BUS_S):
+                await manager.bus.first_up()
+        manager.launcher.ready()
 
     async def _open_store(self, manager: Manager) -> None:
         """Try until it is open. The node counts as up without it: it supervises, and says why it takes no commands."""
@@ -134,7 +148,7 @@ class Daemon:
                 await manager.store.open()
             except AgentManagerError as error:
                 delay.met(error.message)
-                manager.launcher.ready()
+                self._supervises.set()
                 await asyncio.sleep(STORE_RETRY_S)
             else:
                 delay.over()

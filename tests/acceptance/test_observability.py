@@ -93,8 +93,6 @@ async def test_a_crash_shows_in_the_next_scrape(tmp_path: Path) -> None:
 async def test_a_request_is_found_in_every_log_by_the_id_in_its_problem(tmp_path: Path) -> None:
     async with node_under_test(tmp_path, "clock") as node:
         await node.up()
-        # The manager may still be on its way to the bus.
-        await node.until("clock", "running")
         url = f"{node.state['api_url']}/api/v1/agents/nobody/start"
         answer = await node.http.post(url, headers={"traceparent": PARENT, "X-Request-Id": "ticket-7"})
         assert answer.status_code == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -39,10 +40,18 @@ class BusConnection:
         on_error: Callable[[], None] = _unheeded,
         connect_timeout_s: float = 2.0,
     ) -> None:
+        self._on_up = on_up
+        self._has_been_up = asyncio.Event()
         self._link = Link(
             access,
             Caller(name="agent-manager", inbox_prefix=subjects.MANAGER_INBOX_PREFIX),
-            Hooks(subscribe=on_connected, tell=log_fields(log), up=on_up, down=on_down, trouble=lambda _: on_error()),
+            Hooks(
+                subscribe=on_connected,
+                tell=log_fields(log),
+                up=self._up,
+                down=on_down,
+                trouble=lambda _: on_error(),
+            ),
             Pace(connect_timeout_s=connect_timeout_s, longest_retry_s=1.0),
         )
 
@@ -54,6 +63,10 @@ class BusConnection:
     async def run(self) -> None:
         """Stay connected, until `close`."""
         await self._link.run()
+
+    async def first_up(self) -> None:
+        """Wait until everything can be received for the first time."""
+        await self._has_been_up.wait()
 
     async def round_trip(self, timeout_s: float) -> bool:
         """Whether the server answers within `timeout_s`; False while there is no connection.
@@ -74,3 +87,7 @@ class BusConnection:
     async def close(self) -> None:
         """Send what is buffered, as far as that is possible, and close for good."""
         await self._link.close()
+
+    def _up(self) -> None:
+        self._has_been_up.set()
+        self._on_up()
