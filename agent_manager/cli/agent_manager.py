@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from agent_manager.cli import configuration, migration, package
+from agent_manager.cli.complaints import complain, told
 from agent_manager.cli.doctor import doctor
-from agent_manager.cli.exit_codes import ExitCode
 from agent_manager.cli.node import NodeOptions, become_node
 from agent_manager.configuration.loading import ConfigurationError, Loaded
 from agent_manager.configuration.program import Flag
-from agent_manager.domain.errors import AgentManagerError
 from agent_manager.protocol.release import release
 from agent_manager.settings.manager import MANAGER, ManagerSettings
 from management_api.settings import API
@@ -82,7 +79,7 @@ def up(
 ) -> None:
     """Run a whole node in the foreground: launcher, NATS, manager, API and the agents. Ctrl-C stops it all."""
     flags = _flags(data_dir, packages, database_url, metrics_port, log_level)
-    with _told():
+    with told():
         loaded = MANAGER.load(os.environ, config=config, flags=flags)
         api_flags = (("--host", "service.host", host), ("--port", "service.port", port))
         api = API.load(os.environ, flags=api_flags).settings
@@ -101,7 +98,7 @@ def run(
 ) -> None:
     """Run a node as a service: launcher, manager and the agents, on a NATS server that the settings name."""
     flags = _flags(data_dir, packages, database_url, metrics_port, log_level)
-    with _told():
+    with told():
         loaded = MANAGER.load(os.environ, config=config, flags=flags)
         if not loaded.settings.nats.is_external:
             raise ConfigurationError(
@@ -124,7 +121,7 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database to the schema of this version. Nodes of the version before it work on meanwhile."""
-    with _told():
+    with told():
         settings = MANAGER.load(
             os.environ, config=config, flags=_flags(data_dir, None, database_url, None, None)
         ).settings
@@ -163,25 +160,7 @@ def _given(config: Path | None, flags: list[Flag]) -> dict[str, str]:
 
 def _say_what_is_unused(loaded: Loaded[ManagerSettings]) -> None:
     for key, awaited in loaded.without_effect():
-        _complain(f"{loaded.origin(key)}: {key.name} has no effect yet: {awaited} will use it")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What is wrong goes to standard error, a line each, and decides the exit code."""
-    try:
-        yield
-    except ConfigurationError as error:
-        for fault in error.faults:
-            _complain(fault)
-        raise typer.Exit(ExitCode.BAD_SETTINGS) from error
-    except AgentManagerError as error:
-        _complain(error.message)
-        raise typer.Exit(ExitCode.FAILED) from error
-
-
-def _complain(words: Any) -> None:
-    print(f"agent-manager: {words}", file=sys.stderr)
+        complain(f"{loaded.origin(key)}: {key.name} has no effect yet: {awaited} will use it")
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_manager.cli.exit_codes import ExitCode
-from agent_manager.configuration.loading import DEFAULT, ConfigurationError
+from agent_manager.cli.complaints import told
+from agent_manager.configuration.loading import DEFAULT
 from agent_manager.configuration.presentation import annotated_file, in_force
 from agent_manager.configuration.program import Program
 from agent_manager.settings.manager import MANAGER
@@ -48,12 +47,8 @@ def show(
 ) -> None:
     """Print the settings in force and where each came from; secrets are masked. Exits with 2 when they are wrong."""
     program = which.program
-    try:
+    with told():
         loaded = program.load(os.environ, config=config)
-    except ConfigurationError as error:
-        for fault in error.faults:
-            print(f"agent-manager: {fault}", file=sys.stderr)
-        raise typer.Exit(ExitCode.BAD_SETTINGS) from error
     rows = [row for row in in_force(loaded, program) if not changed or row[2] != DEFAULT]
     if as_json:
         print(json.dumps({name: {"value": value, "origin": origin} for name, value, origin in rows}, indent=2))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +15,15 @@ import agent_manager
 from agent_manager.adapters.packages.examination import examine
 from agent_manager.adapters.packages.folder_source import SKIPPED
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
+from agent_manager.cli.complaints import told
 from agent_manager.cli.exit_codes import ExitCode
 from agent_manager.cli.printable import printable
-from agent_manager.domain.errors import AgentManagerError, ConflictError, InvalidRequestError, UnavailableError
+from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
 from agent_manager.domain.identifiers import agent_id_of_folder
 from agent_manager.ports.packages import FoundPackage
+from agent_manager.settings.manager import MANAGER
 
 TEMPLATE = Path(agent_manager.__file__).parent / "package_template"
-PACKAGES = Path("agent_packages")
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make packages, and look at them without a node.")
 
@@ -45,20 +46,20 @@ def check(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The folder's name, which gives the agent's id.")],
-    path: Annotated[Path, typer.Option(help="The folder to make it in.")] = PACKAGES,
+    path: Annotated[
+        Path | None, typer.Option(help="The folder to make it in.  [default: packages_dir of the settings]")
+    ] = None,
 ) -> None:
     """Make a package that runs as it is, from the template."""
-    try:
-        folder = _made(name, path)
-    except AgentManagerError as error:
-        print(f"agent-manager: {printable(error.message)}", file=sys.stderr)
-        raise typer.Exit(ExitCode.FAILED) from error
+    with told():
+        folder = _made(name, path or MANAGER.load(os.environ).settings.packages_dir)
+    option = f" --packages {path}" if path is not None else ""
     agent_id = agent_id_of_folder(name)
     print(
         f"made {folder}, which runs as it is. Next:\n"
         f"  make it yours: {folder / MANIFEST_NAME} and {folder / 'agent.py'}\n"
         f"  agent-manager package check {folder}\n"
-        f"  agent-manager up --packages {path}    (a node that runs on it has started the agent by now)\n"
+        f"  agent-manager up{option}    (a node that runs on it has started the agent by now)\n"
         f"  agentctl show {agent_id}"
     )
 

@@ -52,6 +52,7 @@ class WatchedStore:
         self._tracer = tracer
         self._state = StoreState(reason="it is not open yet", since=clock.now().wall)
         self._tried = asyncio.Event()
+        self._not_opened: UnavailableError | None = None
 
     @property
     def is_shared(self) -> bool:
@@ -68,6 +69,11 @@ class WatchedStore:
         try:
             with self._watching():
                 await self._store.open()
+        except UnavailableError as error:
+            self._not_opened = error
+            raise
+        else:
+            self._not_opened = None
         finally:
             self._tried.set()
 
@@ -79,12 +85,14 @@ class WatchedStore:
         """Run `work` and commit."""
         await self._first_try()
         with self._observing("write"):
+            self._require_open()
             return await self._store.write(work)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a consistent snapshot."""
         await self._first_try()
         with self._observing("read"):
+            self._require_open()
             return await self._store.read(work)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -97,6 +105,11 @@ class WatchedStore:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_TRY_S):
                     await self._tried.wait()
+
+    def _require_open(self) -> None:
+        """A store that could not be opened only knows that it is not open; whoever asks is told why."""
+        if self._not_opened is not None:
+            raise UnavailableError(self._not_opened.message, detail=self._not_opened.detail)
 
     @contextmanager
     def _observing(self, kind: str) -> Iterator[None]:

@@ -51,6 +51,17 @@ def test_a_new_package_needs_a_folder_to_be_made_in(tmp_path: Path) -> None:
     assert (code, "is no folder; make it" in err) == (1, True)
 
 
+def test_a_new_package_is_made_where_the_settings_have_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_MANAGER_PACKAGES_DIR", str(tmp_path))
+    code, out, _ = run("new", "it")
+    assert (code, (tmp_path / "it").is_dir()) == (0, True)
+    assert "  agent-manager up    (a node" in out
+    monkeypatch.setenv("AGENT_MANAGER_PACKAGES_DIRECTORY", str(tmp_path))
+    code, _, err = run("new", "other")
+    assert (code, (tmp_path / "other").exists()) == (2, False)
+    assert "AGENT_MANAGER_PACKAGES_DIRECTORY" in err
+
+
 def faulty(root: Path) -> Path:
     folder = root / "it"
     folder.mkdir()

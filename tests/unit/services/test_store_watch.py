@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,22 @@ async def test_who_asks_while_it_is_being_opened_waits_for_that(ledger: Ledger) 
         await store.open()
     assert asked.result() == []
     await store.close()
+
+
+async def test_who_asks_a_store_that_could_not_be_opened_is_told_why_for_as_long_as_it_is_so(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    file = tmp_path / "node.db"
+    file.write_bytes(b"no database, but long enough to be read as one" * 100)
+    store = WatchedStore(SqliteStore(f"sqlite:///{file}"), SystemClock(), ledger, ledger)
+    with pytest.raises(UnavailableError) as opening:
+        await store.open()
+    for _ in range(2):
+        with pytest.raises(UnavailableError) as asking:
+            await store.read(lambda transaction: transaction.agents())
+        assert asking.value.message == store.state.reason == opening.value.message
+    assert "not open" not in opening.value.message
+    assert ledger.units == [("read", False, True)] * 2
 
 
 async def test_a_store_that_is_away_is_told_apart(ledger: Ledger) -> None:
