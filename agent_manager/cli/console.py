@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from agent_manager.cli.printable import printable
+from agent_manager.cli.printable import printable, shown
 from agent_manager.cli.programs import escape_what_cannot_be_encoded
 from agent_manager.cli.service_table import STATE_FILE
 from agent_manager.nats_access.dialing import Caller
@@ -42,11 +42,11 @@ GRACE_S = 3.0
 
 def banner(settings: ManagerSettings, state: dict[str, str], scripts: Path) -> str:
     """What a person needs to know of a node that has come up; `scripts` is where this product's programs are."""
-    ctl, api = shlex.quote(_shown(scripts / "agentctl")), state["api_url"]
+    ctl, api = shlex.quote(shown(scripts / "agentctl")), state["api_url"]
     data_option = (
         ""
         if settings.data_dir == Path.cwd() / ".agent-manager"
-        else f" --data-dir {shlex.quote(_shown(settings.data_dir))}"
+        else f" --data-dir {shlex.quote(shown(settings.data_dir))}"
     )
     return "\n".join(
         (
@@ -55,9 +55,9 @@ def banner(settings: ManagerSettings, state: dict[str, str], scripts: Path) -> s
             f"  API        {api}   (description: {api}/api/v1/openapi.json)",
             f"  NATS       {state['nats_url']}{_credentials(state)}",
             f"  metrics    {', '.join((*_metrics(state), f'{api}/metrics'))}",
-            f"  packages   {_shown(settings.packages_dir)}",
-            f"  data       {_shown(settings.data_dir)}",
-            f"  logs       {_shown(settings.data_dir / 'logs')}",
+            f"  packages   {shown(settings.packages_dir)}",
+            f"  data       {shown(settings.data_dir)}",
+            f"  logs       {shown(settings.data_dir / 'logs')}",
             f"  isolation  off: agents run as {getpass.getuser()}, like the manager",
             "",
             "Try next, in another terminal:",
@@ -92,18 +92,11 @@ def told(subject: str, body: bytes) -> str:
 
 
 def _credentials(state: dict[str, str]) -> str:
-    return f"   credentials: {_shown(Path(state['nats_creds']))}" if "nats_creds" in state else ""
+    return f"   credentials: {shown(Path(state['nats_creds']))}" if "nats_creds" in state else ""
 
 
 def _metrics(state: dict[str, str]) -> list[str]:
     return [state["metrics_url"]] if "metrics_url" in state else []
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 class Console:
@@ -148,7 +141,7 @@ class Console:
                 await asyncio.sleep(LOOK_S)
             looks += 1
             if looks * LOOK_S == PATIENCE_S:
-                _say(f"still starting; {_shown(self._settings.data_dir / 'logs' / 'services')} says what is in the way")
+                _say(f"still starting; {shown(self._settings.data_dir / 'logs' / 'services')} says what is in the way")
 
     async def _follow(self) -> None:
         link = Link(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from agent_manager.adapters.packages.folder_source import SKIPPED
 from agent_manager.adapters.packages.manifest_file import MANIFEST_NAME
 from agent_manager.cli.complaints import told
 from agent_manager.cli.exit_codes import ExitCode
-from agent_manager.cli.printable import printable
+from agent_manager.cli.printable import printable, shown
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
 from agent_manager.domain.identifiers import agent_id_of_folder
 from agent_manager.ports.packages import FoundPackage
@@ -53,12 +54,12 @@ def new(
     """Make a package that runs as it is, from the template."""
     with told():
         folder = _made(name, path or MANAGER.load(os.environ).settings.packages_dir)
-    option = f" --packages {path}" if path is not None else ""
+    option = f" --packages {shlex.quote(str(path))}" if path is not None else ""
     agent_id = agent_id_of_folder(name)
     print(
-        f"made {folder}, which runs as it is. Next:\n"
-        f"  make it yours: {folder / MANIFEST_NAME} and {folder / 'agent.py'}\n"
-        f"  agent-manager package check {folder}\n"
+        f"made {shown(folder)}, which runs as it is. Next:\n"
+        f"  make it yours: {shown(folder / MANIFEST_NAME)} and {shown(folder / 'agent.py')}\n"
+        f"  agent-manager package check {shlex.quote(shown(folder))}\n"
         f"  agent-manager up{option}    (a node that runs on it has started the agent by now)\n"
         f"  agentctl show {agent_id}"
     )
