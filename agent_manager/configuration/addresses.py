@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from agent_manager.nats_access.servers import is_torn
-
 MASK = "********"
 
 _HARMLESS = frozenset(
@@ -39,6 +37,8 @@ _HARMLESS = frozenset(
     ]
 )
 """Query parameters whose values are shown; whatever else there is may be a password."""
+_SECRET = frozenset(["password", "sslpassword"])
+"""Query parameters whose names are shown; another name may be a part of a password with an `&` in it."""
 
 _HOST = r"(?:\[[0-9A-Za-z:.%]*\]|[\w.%-]*)(?::[0-9]*)?"
 _HOSTS = rf"{_HOST}(?:,{_HOST})*"
@@ -63,8 +63,11 @@ def shown_database(url: str) -> str:
 
 def shown_servers(text: str) -> str:
     """Addresses of NATS servers, separated by commas, without passwords and tokens; a scheme is not needed."""
-    pieces = text.split(",")
-    return MASK if is_torn(pieces) else ",".join(map(_shown_server, pieces))
+    first, *others = text.split(",")
+    if any("@" in piece and "://" not in piece for piece in others):
+        # The comma may stand in a password, which then goes on in the next piece.
+        return MASK
+    return ",".join(map(_shown_server, (first, *others)))
 
 
 def _shown_server(url: str) -> str:
@@ -103,5 +106,6 @@ def _parameter(text: str) -> str:
     name, separator, value = text.partition("=")
     if not separator:
         return MASK
-    is_harmless = unquote(name) in _HARMLESS and "#" not in value
-    return text if is_harmless else f"{name}={MASK}"
+    if unquote(name) in _HARMLESS and "#" not in value:
+        return text
+    return f"{name if unquote(name) in _HARMLESS | _SECRET else MASK}={MASK}"

@@ -31,7 +31,7 @@ def parse_servers(text: str, called: str) -> tuple[tuple[str, ...], UserInfo | N
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise AccessError(f"{called} names no server; expected nats://host:port, several separated by commas")
-    if is_torn(parts):
+    if _is_torn(parts):
         raise AccessError(f"{called} has a comma before an @; write a comma of a user or password as %2C")
     parsed = [_split(part, number, called) for number, part in enumerate(parts, start=1)]
     users = {_user(each) for each in parsed} - {None}
@@ -40,8 +40,8 @@ def parse_servers(text: str, called: str) -> tuple[tuple[str, ...], UserInfo | N
     return tuple(_address(each) for each in parsed), users.pop() if users else None
 
 
-def is_torn(pieces: Sequence[str]) -> bool:
-    """Whether a comma seems to have torn a user or password apart, which is then no list of addresses to be shown."""
+def _is_torn(pieces: Sequence[str]) -> bool:
+    """Whether a comma seems to have torn a user or password apart."""
     return any("@" in after and "://" not in after and "@" not in before for before, after in pairwise(pieces))
 
 

@@ -44,12 +44,12 @@ class Agent:
 
         `max_concurrent_commands`: own commands carried out at once; more are refused as `busy`.
         `stop_grace_s`: how long those running may go on after SIGTERM; less than `stop.timeout_s` of the manifest.
-        `metrics_interval_s`: seconds between two reports of metrics that changed.
+        `metrics_interval_s`: seconds between two reports of metrics that changed, at least 0.1: managers take no more.
         """
         if max_concurrent_commands < 1:
             raise DefinitionError(f"max_concurrent_commands must be at least 1, not {max_concurrent_commands!r}")
         _check_seconds("stop_grace_s", stop_grace_s, at_least=0.0)
-        _check_seconds("metrics_interval_s", metrics_interval_s, at_least=0.01)
+        _check_seconds("metrics_interval_s", metrics_interval_s, at_least=0.1)
         self._options = Options(
             max_concurrent_commands=max_concurrent_commands,
             stop_grace_s=stop_grace_s,

@@ -167,7 +167,7 @@ def _owner(transaction: Transaction, agent_id: str | None, claimants: Sequence[F
 
 
 def _settled(folder: FoundPackage, owner: str | None) -> FoundPackage:
-    if owner is None or owner == folder.name:
+    if owner is None or owner == folder.name or folder.stage is Stage.SETTLING:
         return folder
     message = (
         f"folders {owner} and {folder.name} both give the agent id {agent_id_of_folder(owner)}, and {owner} has it: "
@@ -197,7 +197,8 @@ def _contested(folder: FoundPackage, message: str) -> FoundPackage:
     fault = ManifestFault(
         file=folder.name, message=message, value=folder.name, expected="a folder name that no other agent has"
     )
-    return replace(folder, spec=None, faults=(fault, *folder.faults))
+    # Whatever became of its environment: none is needed.
+    return replace(folder, spec=None, stage=Stage.FOUND, faults=(fault, *folder.faults))
 
 
 def _register_folder(

@@ -32,7 +32,8 @@ from agent_manager.transport.requests import decode
 M = TypeVar("M", bound=Message)
 
 REPORTS_PER_S = 20.0
-"""What a launch may report, on each of its two subjects: twice what the shortest interval of heartbeats makes of it."""
+"""What a launch may report, on each of its two subjects: twice what the shortest interval of heartbeats, and of metrics
+in the SDK, makes of it."""
 REPORTS_AT_ONCE = 40
 COMPLAINTS_PER_S = 1 / 60
 """Lines in the log about one subject."""

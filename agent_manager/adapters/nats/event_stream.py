@@ -65,7 +65,7 @@ class JetStreamEvents:
                 info = await stream.stream_info(subjects.EVENT_STREAM)
             except js_errors.NotFoundError:
                 return None
-            self._generation = (info.config.metadata or {}).get(GENERATION, "") or uuid.uuid4().hex
+            self._generation = self._generation_of(info)
             await self._mend(stream, info)
             if not await self._has_only_events(client, info.state):
                 log.warning("event_stream_spoiled", extra={"stream": subjects.EVENT_STREAM})
@@ -123,15 +123,24 @@ class JetStreamEvents:
     def _message_id(self, number: int) -> str:
         return f"{self._generation}.{number}"
 
+    def _generation_of(self, info: StreamInfo) -> str:
+        generation = (info.config.metadata or {}).get(GENERATION)
+        if generation is None:
+            raise UnavailableError(
+                f"there is a stream {subjects.EVENT_STREAM} that no manager has made, on {info.config.subjects}: it is "
+                "left alone. Give agent-manager a NATS account of its own, or remove that stream; until then events "
+                "wait in the database"
+            )
+        return generation
+
     async def _mend(self, stream: JetStreamContext, info: StreamInfo) -> None:
-        """A stream that was made by an older version, or by hand, becomes what it should be."""
+        """A stream that was made with other limits, or changed by hand, becomes what it should be."""
         wanted = self._wanted()
-        metadata = {**(info.config.metadata or {}), **wanted.pop("metadata")}
-        if any(getattr(info.config, name) != value for name, value in wanted.items()) or GENERATION not in (
-            info.config.metadata or {}
-        ):
+        # The server adds metadata of its own.
+        del wanted["metadata"]
+        if any(getattr(info.config, name) != value for name, value in wanted.items()):
             log.warning("event_stream_mended", extra={"stream": subjects.EVENT_STREAM})
-            await stream.update_stream(info.config.evolve(**wanted, metadata=metadata))
+            await stream.update_stream(info.config.evolve(**wanted))
 
     def _wanted(self) -> dict[str, Any]:
         return {

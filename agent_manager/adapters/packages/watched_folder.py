@@ -88,7 +88,8 @@ class WatchedFolder:
         self.folders = tree.folders
         self._settling.seen(tree, now)
         version = self._version
-        if version is not None and version.entries == tree.entries:
+        # What could not be read once is read again: a disk or a network that fails for a moment changes no file.
+        if version is not None and version.entries == tree.entries and version.digest.value is not None:
             self._settling.settled()
             if (self.reading, self._elsewhere()) != (version.reading, version.elsewhere):
                 self._version = version = self._as_found(tree, version.digest, version.changed, version.wanted)

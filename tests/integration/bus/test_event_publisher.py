@@ -310,6 +310,21 @@ async def test_numbers_that_never_come_begin_a_new_stream(place: Place) -> None:
         await place.has("event 1", "event 2")
 
 
+async def test_a_stream_of_somebody_else_is_left_alone_and_events_wait(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    jetstream = place.client.jetstream()
+    await jetstream.add_stream(name=subjects.EVENT_STREAM, subjects=["orders.>"])
+    await jetstream.publish("orders.new", b"precious")
+    await place.commit(event("event 0"))
+    async with running(place.publisher()):
+        await eventually(lambda: any("no manager" in str(record.__dict__.get("error")) for record in caplog.records))
+        theirs = await jetstream.stream_info(subjects.EVENT_STREAM)
+        assert (theirs.config.subjects, theirs.state.messages) == (["orders.>"], 1)
+        await _deleted(place)
+        await place.has("event 0")
+
+
 async def test_a_stream_with_other_limits_is_mended_and_keeps_its_generation(place: Place) -> None:
     stream = place.stream()
     await stream.restart(1)

@@ -165,19 +165,20 @@ async def test_a_file_that_cannot_be_read_is_said_by_name(tmp_path: Path, monkey
     ]
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
 @pytest.mark.parametrize(("module", "reader"), [(manifest_file, "_bytes_of"), (folder_digest, "_content")])
 async def test_what_could_not_be_read_for_a_moment_is_read_the_next_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, reader: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, reader: str, number: int
 ) -> None:
     monkeypatch.setattr(manifest_file, "_SETTLED_NS", -1)
     write_package(tmp_path)
     source = FolderPackageSource(tmp_path, patience=AT_ONCE)
 
-    def exhausted(*_: object) -> bytes:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    def failing(*_: object) -> bytes:
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, reader, exhausted)
+        patched.setattr(module, reader, failing)
         (found,) = await source.scan()
         assert found.spec is None
     (found,) = await source.scan()

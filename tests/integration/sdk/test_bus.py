@@ -27,7 +27,7 @@ from pathlib import Path
 
 from agent_manager.sdk import Agent
 
-agent = Agent(metrics_interval_s=0.05)
+agent = Agent(metrics_interval_s=0.1)
 
 
 @agent.command("who")

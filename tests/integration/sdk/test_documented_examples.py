@@ -27,7 +27,7 @@ async def test_the_commands_answer_and_refuse(nats: NatsHarness, folder: Path) -
 
 
 async def test_the_hooks_work_together(nats: NatsHarness, folder: Path) -> None:
-    async with running_agent(nats, folder, HOOKS.replace("metrics_interval_s=5.0", "metrics_interval_s=0.05")) as agent:
+    async with running_agent(nats, folder, HOOKS.replace("metrics_interval_s=5.0", "metrics_interval_s=0.1")) as agent:
         await agent.ask("put", {"item": 1})
         await eventually(lambda: agent.metrics and agent.metrics[-1].counters == {"items": 2, "queue.length": 0})
         assert (await agent.ask("health")).result == {"healthy": True, "detail": {"queue": 0}}

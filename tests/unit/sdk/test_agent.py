@@ -78,7 +78,7 @@ def test_what_the_environment_holds_is_not_known_before_run(attribute: str) -> N
         {"max_concurrent_commands": 0},
         {"stop_grace_s": -1.0},
         {"stop_grace_s": float("nan")},
-        {"metrics_interval_s": 0.0},
+        {"metrics_interval_s": 0.09},
         {"metrics_interval_s": float("inf")},
     ],
 )

@@ -88,6 +88,17 @@ async def test_an_agent_of_another_node_is_not_taken_over_and_both_ways_out_are_
     assert await registry.agent() == theirs
 
 
+@pytest.mark.parametrize("stage", [Stage.PREPARING, Stage.FAILED])
+async def test_whose_agent_it_is_counts_for_more_than_what_became_of_the_environment(
+    registry: Registry, stage: Stage
+) -> None:
+    await registry.scan(folder())
+    await registry.change(replace(await registry.agent(), node_id="node-elsewhere"))
+    assert await registry.scan(replace(folder(), spec=None, stage=stage)) == ["package_invalid echo"]
+    (fault,) = (await registry.packages())["echo"].faults
+    assert "belongs to the node node-elsewhere" in fault.message
+
+
 async def test_an_agent_that_was_taken_over_before_is_left_alone_too(registry: Registry) -> None:
     await registry.scan(folder())
     theirs = replace(await registry.agent(), node_id="node-elsewhere")

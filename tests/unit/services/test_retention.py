@@ -28,19 +28,23 @@ class Publisher:
 
     published: int | None = 10_000
     is_leading: asyncio.Event = field(default_factory=asyncio.Event)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def leading(self) -> None:
+        self.was_asked.set()
         await self.is_leading.wait()
 
 
 @dataclass
 class Removed(Unobserved):
-    """Counts by table."""
+    """Counts by table, and the most that went at once."""
 
     records: dict[str, int] = field(default_factory=lambda: {"events": 0, "exits": 0})
+    most: int = 0
 
     def records_removed(self, table: str, count: int) -> None:
         self.records[table] += count
+        self.most = max(self.most, count)
 
 
 class Place:
@@ -115,16 +119,17 @@ async def test_what_is_old_goes_and_what_is_young_stays(place: Place, caplog: py
 
 async def test_what_is_too_many_goes_in_batches_of_several_agents(place: Place) -> None:
     place.limits = replace(LIMITS, events=7, exits_per_agent=3)
-    ages = [SETTLED_S + 60.0 - number for number in range(23)]
+    ages = [SETTLED_S + 60.0 - number for number in range(24)]
     await place.published(*ages)
     for agent_id in ("a", "b", "c", "d", "e"):
         await place.exited(agent_id, *ages)
     before = place.store.writes
     await place.retention.look()
-    assert await place.numbers() == list(range(17, 24))
+    assert await place.numbers() == list(range(18, 25))
     assert [await place.exits(agent_id) for agent_id in ("a", "b", "c", "d", "e")] == [3] * 5
-    assert place.removed.records == {"events": 16, "exits": 100}
-    # 16 in fives, twice 40 of two agents and once 20 of one.
+    assert place.removed.records == {"events": 17, "exits": 105}
+    assert place.removed.most == retention.BATCH
+    # 17 in fives, twice 42 of two agents and once 21 of one.
     assert place.store.writes - before == 4 + 9 + 9 + 5
 
 
@@ -157,7 +162,7 @@ async def test_whoever_is_not_the_publisher_touches_nothing(place: Place) -> Non
     before = place.store.writes, place.store.reads
     async with owned_tasks() as tasks:
         task = tasks.create_task(place.retention.run())
-        await asyncio.sleep(0)
+        await eventually(place.publisher.was_asked.is_set)
         assert (place.store.writes, place.store.reads) == before
         place.publisher.is_leading.set()
         await eventually(lambda: place.removed.records["events"] == 1)
