@@ -72,7 +72,7 @@ class Reports:
         if self.shared:
             heartbeats.append(await client.subscribe(subjects.STATUS_FEED, queue=queue, cb=self._shared_status))
             await client.subscribe(subjects.METRICS_FEED, queue=queue, cb=self._shared_metrics)
-        self._heartbeats.watch(heartbeats)
+        self._heartbeats.watch(client, heartbeats)
 
     async def _status(self, message: Msg) -> None:
         self._heartbeats.was_read()

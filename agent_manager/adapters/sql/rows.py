@@ -9,22 +9,18 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from agent_manager.adapters.codec import EXIT, FAULTS, INSTANCE, SPEC, UnreadableError
+from agent_manager.adapters.sql.known_specs import KnownSpecs
 from agent_manager.domain.agents import Agent, Package, PackageStatus
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.events import Event
 from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
 from agent_manager.domain.lifecycle import Lifecycle
-from agent_manager.domain.specification import AgentSpec
-
-KNOWN_SPECS = 2_000
-"""Specifications are read again and again, and seldom change: so many are not parsed anew each time."""
 
 
 class UnreadableRowError(AgentManagerError):
@@ -36,13 +32,13 @@ def agent_values(agent: Agent) -> dict[str, Any]:
     return {**_fields(agent), "spec": SPEC.encode(agent.spec), "config": dict(agent.config)}
 
 
-def agent_of(row: RowMapping) -> Agent:
+def agent_of(row: RowMapping, specs: KnownSpecs) -> Agent:
     """The agent in a row of `agents`."""
     with _reading("agent", row["id"]):
         return Agent(
             **{
                 **row,
-                "spec": _spec_of(row["spec"]),
+                "spec": specs.read(row["node_id"], row["package"], row["spec"]),
                 "lifecycle": Lifecycle(row["lifecycle"]),
                 "config": json.loads(row["config"]),
             }
@@ -66,14 +62,15 @@ def package_values(package: Package) -> dict[str, Any]:
     }
 
 
-def package_of(row: RowMapping) -> Package:
+def package_of(row: RowMapping, specs: KnownSpecs) -> Package:
     """The package in a row of `packages`."""
     with _reading("package", row["name"]):
+        text = row["spec"]
         return Package(
             **{
                 **row,
                 "status": PackageStatus(row["status"]),
-                "spec": None if row["spec"] is None else _spec_of(row["spec"]),
+                "spec": None if text is None else specs.read(row["node_id"], row["name"], text),
                 "faults": FAULTS.decode(json.loads(row["faults"])),
             }
         )
@@ -134,11 +131,6 @@ def event_values(event: Event) -> dict[str, Any]:
 def event_of(row: RowMapping) -> Event:
     """The event in a row of `events`."""
     return Event(**{**row, "data": json.loads(row["data"])})
-
-
-@lru_cache(maxsize=KNOWN_SPECS)
-def _spec_of(text: str) -> AgentSpec:
-    return SPEC.decode(json.loads(text))
 
 
 def _fields(value: Agent | Package | Event) -> dict[str, Any]:

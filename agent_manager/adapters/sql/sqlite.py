@@ -14,6 +14,7 @@ from sqlalchemy import Connection, make_url
 
 from agent_manager.adapters.sql import schema, sqlite_engine, sqlite_failures
 from agent_manager.adapters.sql.group_commit import GroupCommit
+from agent_manager.adapters.sql.known_specs import KnownSpecs
 from agent_manager.adapters.sql.local_holds import LocalHolds
 from agent_manager.adapters.sql.outcome import Raised, Returned, outcome_of
 from agent_manager.adapters.sql.tables import METADATA
@@ -46,6 +47,7 @@ class SqliteStore:
         self._writer = GroupCommit(
             self._writing, max_batch=max_batch, refuse=partial(sqlite_failures.unavailable, self._database)
         )
+        self._specs = KnownSpecs()
         self._holds = LocalHolds()
         self._is_open = False
 
@@ -72,7 +74,7 @@ class SqliteStore:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` and commit: what it wrote is on disk when this returns. An exception of `work` undoes it alone."""
         self._require_open()
-        outcome = await self._writer.submit(lambda connection: work(SqlTransaction(connection)))
+        outcome = await self._writer.submit(partial(self._run, work))
         with sqlite_failures.told(self._database):
             return outcome.get()
 
@@ -81,7 +83,7 @@ class SqliteStore:
         self._require_open()
         outcome: Returned[T] | Raised
         if self._in_memory:
-            outcome = await self._writer.submit(partial(_run_read_only, work))
+            outcome = await self._writer.submit(partial(self._run_read_only, work))
         else:
             loop = asyncio.get_running_loop()
             outcome = await loop.run_in_executor(self._readers, outcome_of, partial(self._run_on_snapshot, work))
@@ -124,14 +126,16 @@ class SqliteStore:
         if not self._is_open:
             raise UnavailableError(f"the database {self._database} is not open", detail={"database": self._database})
 
+    def _run(self, work: Callable[[Transaction], T], connection: Connection) -> T:
+        return work(SqlTransaction(connection, self._specs))
+
     def _run_on_snapshot(self, work: Callable[[Transaction], T]) -> T:
         with self._reading.begin() as connection:
-            return work(SqlTransaction(connection))
+            return self._run(work, connection)
 
-
-def _run_read_only(work: Callable[[Transaction], T], connection: Connection) -> T:
-    connection.exec_driver_sql("PRAGMA query_only = ON")
-    try:
-        return work(SqlTransaction(connection))
-    finally:
-        connection.exec_driver_sql("PRAGMA query_only = OFF")
+    def _run_read_only(self, work: Callable[[Transaction], T], connection: Connection) -> T:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        try:
+            return self._run(work, connection)
+        finally:
+            connection.exec_driver_sql("PRAGMA query_only = OFF")

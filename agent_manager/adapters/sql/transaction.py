@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from agent_manager.adapters.sql import rows, upserts
+from agent_manager.adapters.sql.known_specs import KnownSpecs
 from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
 from agent_manager.domain.agents import Agent, Package
 from agent_manager.domain.errors import AgentManagerError
@@ -41,18 +42,20 @@ class SqlTransaction:
     Errors of SQLAlchemy pass through: whoever made the connection knows which database they tell of.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, specs: KnownSpecs) -> None:
+        """`specs` are those of the database, for all its transactions."""
         self._connection = connection
+        self._specs = specs
         self._dialect = connection.dialect.name
 
     def agents(self) -> Sequence[Agent]:
         """All agents, ordered by id."""
-        return [rows.agent_of(row) for row in self._rows(select(agents).order_by(agents.c.id))]
+        return [rows.agent_of(row, self._specs) for row in self._rows(select(agents).order_by(agents.c.id))]
 
     def agent(self, agent_id: str) -> Agent | None:
         """One agent, or None."""
         found = self._rows(select(agents).where(agents.c.id == agent_id))
-        return rows.agent_of(found[0]) if found else None
+        return rows.agent_of(found[0], self._specs) if found else None
 
     def save_agent(self, agent: Agent) -> None:
         """Insert or replace an agent, and keep its placements as many as its replicas."""
@@ -65,9 +68,8 @@ class SqlTransaction:
 
     def packages(self) -> Sequence[Package]:
         """All packages, ordered by node and name."""
-        return [
-            rows.package_of(row) for row in self._rows(select(packages).order_by(packages.c.node_id, packages.c.name))
-        ]
+        query = select(packages).order_by(packages.c.node_id, packages.c.name)
+        return [rows.package_of(row, self._specs) for row in self._rows(query)]
 
     def save_package(self, package: Package) -> None:
         """Insert or replace a package, known by node and name."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from nats.aio.client import Client
 from agent_manager.protocol import subjects
 from agent_manager.protocol.messages import Message, MetricsUpdate
 from agent_manager.protocol.subjects import LaunchSubject
+from agent_manager.services.counters import Counters
 from agent_manager.transport.reports import Reports
 from tests.harness.nats_server import NODE_ID, NatsHarness, settle
 from tests.harness.waiting import eventually
@@ -124,6 +126,32 @@ async def test_a_flood_of_one_launch_is_cut_off_said_once_and_hides_no_other(
     complaints = [record for record in caplog.records if getattr(record, "subject", None) == subject]
     assert len(complaints) == 1
     await client.close()
+
+
+@pytest.mark.parametrize("vain", [False, True], ids=["one client", "another failed to take its place"])
+async def test_heartbeats_that_wait_while_others_are_read_are_known_of(nats: NatsHarness, vain: bool) -> None:
+    behind: list[bool] = []
+    supervisor: Any = SimpleNamespace()
+    counters = Counters(supervisor=supervisor)
+    reports = Reports(supervisor=supervisor, counters=counters, publish=lambda *_: None, node_id=NODE_ID)
+    supervisor.heartbeat = lambda *_: behind.append(reports.are_behind())
+    client = await nats.connect_as_manager()
+    await reports.register(client)
+    if vain:
+        successor = await nats.connect_as_manager()
+        await reports.register(successor)
+        await successor.close()
+    await settle(client)
+    # At once, so that several wait while one is read.
+    speaker = LaunchSubject(node_id=NODE_ID, instance_id="echo_0", launch_id="launch1")
+    launch = await nats.connect_as_launch("echo", "echo_0", "launch1")
+    for number in range(1, 31):
+        report = {"number": number, "timestamp": NOW}
+        await launch.publish(subjects.launch_status(speaker), json.dumps(report).encode())
+    await settle(launch)
+    await eventually(lambda: len(behind) == 30)
+    assert any(behind)
+    assert not reports.are_behind()
 
 
 async def test_counters_are_kept_and_passed_on_to_observers(

@@ -11,7 +11,8 @@ from agent_manager.transport.backlog import Backlog
 def watched(waiting: int) -> tuple[Backlog, Any]:
     subscription: Any = SimpleNamespace(pending_msgs=waiting)
     backlog = Backlog()
-    backlog.watch([subscription])
+    client: Any = SimpleNamespace(is_closed=False)
+    backlog.watch(client, [subscription])
     return backlog, subscription
 
 
@@ -36,6 +37,16 @@ def test_what_waited_at_the_last_look_and_waits_still_is_late() -> None:
     subscription.pending_msgs = 0
     read(backlog, 9_000)
     assert not backlog.is_late()
+
+
+def test_what_waits_for_a_client_that_is_closed_waits_in_vain() -> None:
+    backlog, _ = watched(0)
+    closed: Any = SimpleNamespace(is_closed=True)
+    left_behind: Any = SimpleNamespace(pending_msgs=10)
+    backlog.watch(closed, [left_behind])
+    for _ in range(3):
+        assert not backlog.is_late()
+        read(backlog, 1)
 
 
 def test_a_subscription_that_is_not_read_at_all_has_ended() -> None:
