@@ -46,6 +46,9 @@ def split_postgres(url: str) -> SplitResult | None:
     for name in {"ssl", "sslmode"} & set(options):
         if options[name].replace("_", "-") not in _SSL_MODES:
             raise ValueError(f"{ALLOWED}, with {name} one of {', '.join(_SSL_MODES)}")
+    for name in {"channel_binding", "gssencmode"} & set(options):
+        if options[name] == "require":
+            raise ValueError(f"{ALLOWED}, without {name}=require, which cannot be met here (sslmode=verify-full can)")
     if not all(port.isdecimal() for port in options.get("port", "0").split(",")):
         raise ValueError(f"{ALLOWED}, with a number as port")
     return parts

@@ -105,7 +105,7 @@ def _detail(answer: Answer) -> str:
 
 def _of_agent(agent: AgentView) -> Iterator[Finding]:
     if not agent.available and agent.lifecycle == Lifecycle.ACTIVE:
-        yield fault(
+        yield warning(
             f"agent {agent.id}",
             f"it is to run, and the folder of its package {agent.package} is gone",
             f"put the folder back; or, if it is not to run any more, `agentctl stop {agent.id}`",

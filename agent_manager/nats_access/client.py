@@ -1,10 +1,10 @@
-"""nats-py's client with four things it lacks: insisting on TLS, leaving in order, outliving what nobody can read, and
-heeding every cancellation.
+"""nats-py's client with five things it lacks: insisting on TLS, leaving in order, outliving what nobody can read,
+repeating what the server says as it says it, and heeding every cancellation.
 
-The first three need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the
-address says, can withdraw its subscriptions only by closing, and stops to read, connected as before, at the first
-message whose subject, reply subject or headers are malformed, which servers let through, and at the answer to a flush
-that was given up.
+All but the last need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the
+address says, can withdraw its subscriptions only by closing, writes refused subjects in lower case, and stops to read,
+connected as before, at the first message whose subject, reply subject or headers are malformed, which servers let
+through, and at the answer to a flush that was given up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class AccessClient(Client):
     def __init__(self, *, tls_wanted: bool) -> None:
         super().__init__()
         self._tls_wanted = tls_wanted
-        self._ps = FramingParser(self)
+        self._ps = self._framing = FramingParser(self)
 
     @property
     def server(self) -> str:
@@ -74,6 +74,12 @@ class AccessClient(Client):
         if self._tls_wanted and not self._server_info.get("tls_required"):
             raise nats.errors.SecureConnWantedError
         return super()._connect_command()
+
+    async def _process_err(self, err_msg: str) -> None:
+        """With the subjects in it as the server writes them, which nats-py's parser changes."""
+        kind, quote, _ = err_msg.partition('"')
+        subject = self._framing.line.decode(errors="replace").rstrip().partition('"')[2]
+        await super()._process_err(f"{kind}{quote}{subject}" if quote else err_msg)
 
     async def _process_pong(self) -> None:
         """A flush that was given up is answered all the same, and nobody waits for that."""

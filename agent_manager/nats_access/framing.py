@@ -15,11 +15,17 @@ MAX_LINE_BYTES = 1_000_000
 
 
 class FramingParser(Parser):
-    """Hands nats-py's parser what the server sends line by line and body by body; lines of messages it reads itself."""
+    """Hands nats-py's parser what the server sends line by line and body by body; lines of messages it reads itself.
+
+    `line` is the last one that was handed on.
+    """
+
+    line: bytes
 
     def reset(self) -> None:
         """Forget what has come so far: another connection begins."""
         super().reset()
+        self.line = b""
         self._unread = bytearray()
         self._searched = 0
 
@@ -32,7 +38,10 @@ class FramingParser(Parser):
                 return
             piece = bytes(self._unread[:size])
             del self._unread[:size]
-            if self.state != AWAITING_CONTROL_LINE or not self._begins_message(piece):
+            if self.state != AWAITING_CONTROL_LINE:
+                await super().parse(piece)
+            elif not self._begins_message(piece):
+                self.line = piece
                 await super().parse(piece)
 
     def _next_size(self) -> int | None:

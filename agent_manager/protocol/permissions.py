@@ -64,7 +64,7 @@ OF_MANAGER = Permissions(publish=(">",), subscribe=(">",))
 """The account: it administers streams, and asks and answers everybody."""
 
 NEEDED_BY_MANAGER = Permissions(
-    publish=("agent.>", "task.>", "$JS.API.>"),
+    publish=("agent.>", "task.>", "$JS.API.>", subjects.MANAGER_PULSE),
     subscribe=("agent.>", "task.>", "$SRV.>", f"{subjects.MANAGER_INBOX_PREFIX}.>"),
     replies=True,
 )

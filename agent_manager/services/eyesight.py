@@ -89,7 +89,7 @@ class Eyesight:
             if behind:
                 log.warning("heartbeats_unread")
             else:
-                log.warning("bus_silent", extra={"waited_s": ROUND_TRIP_S})
+                log.warning("bus_silent", extra={"waited_s": ROUND_TRIP_S, "detail": "no agent's silence counts"})
             self._set(None)
 
     def check_pulse(self) -> None:

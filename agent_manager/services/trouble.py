@@ -29,5 +29,5 @@ class Trouble:
     def over(self) -> None:
         """It is not there (any more)."""
         if self._cause is not None:
-            self._log.info(self._ends, extra={"error": self._cause})
+            self._log.info(self._ends, extra={"was": self._cause})
         self._cause = None

@@ -41,6 +41,7 @@ class SystemHealth(BaseModel):
     nodes: list[NodeHealth]
 
 
+@router.head("/health", include_in_schema=False)
 @router.get(
     "/health",
     summary="How the system does",
@@ -57,12 +58,14 @@ async def system_health(manager: Manager) -> SystemHealth:
     )
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Whether this program is alive", operation_id="health", responses=problem_responses({}))
 async def healthz() -> Health:
     """Says nothing of NATS and managers: restarting this program would not bring those back."""
     return Health(status="alive")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Whether requests can be answered",

@@ -13,6 +13,7 @@ from management_api.openapi import problem_responses
 router = APIRouter(tags=["health"])
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     summary="Metrics of this program, in Prometheus' text format",

@@ -192,5 +192,8 @@ def _tail(log: Path) -> tuple[str, ...]:
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
         text = file.read().decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines()]
-    return tuple(line for line in lines if line and not line.startswith("$ "))[-LAST_LINES:]
+    said = [line.strip() for line in text.splitlines()]
+    lines = [line for line in said if line and not line.startswith("$ ")]
+    # pip warns of every attempt and of much besides; why it gave up is what is wanted.
+    reasons = [line for line in lines if not line.startswith("WARNING:")]
+    return tuple((reasons or lines)[-LAST_LINES:])

@@ -9,6 +9,27 @@ from agent_manager.configuration.database_url import split_postgres
 from agent_manager.domain.errors import InvalidRequestError
 
 DEFAULT_PORT = 5432
+_LIBPQ_ONLY = frozenset(
+    [
+        "channel_binding",
+        "client_encoding",
+        "connect_timeout",
+        "fallback_application_name",
+        "gssencmode",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "load_balance_hosts",
+        "sslcompression",
+        "sslsni",
+        "tcp_user_timeout",
+    ]
+)
+"""Parameters that tune libpq, and that asyncpg would ask the server for: what they are about is settled here otherwise.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +51,8 @@ def postgres_address(url: str) -> PostgresAddress | None:
         raise InvalidRequestError(f"the database URL must be {error}") from None
     if parts is None:
         return None
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = {name: value for name, value in given.items() if name not in _LIBPQ_ONLY}
     if "ssl" in options:
         # What SQLAlchemy's users write for libpq's name.
         options["sslmode"] = options.pop("ssl")

@@ -26,9 +26,11 @@ _REMEDIES = {
     "08": "check that the server runs and can be reached from here",
     "0A000": "it is a standby: use the address of the primary",
     READ_ONLY_TRANSACTION: "it takes no writes: is it a standby? Use the address of the primary",
+    "22023": "correct that parameter of the database URL",
     "25P03": "try again; is this machine overloaded?",
     "28": "check user and password in the database URL, and pg_hba.conf of the server",
     "3D000": "create the database, or correct its name in the database URL",
+    "42704": "take that parameter out of the database URL",
     "42501": "grant the user the right to read and change the tables",
     "53100": "free space on the server's volume",
     "53200": "give the server more memory, or its clients less work",
@@ -78,6 +80,8 @@ def unavailable(database: str, error: BaseException) -> UnavailableError | None:
     remedy = _REMEDIES.get(state) or _REMEDIES.get(state[:2])
     if isinstance(_cause(error), asyncpg.exceptions.ClientConfigurationError):
         state, remedy = "", "correct the database URL"
+    elif "rejected SSL upgrade" in str(error):
+        remedy = "it offers no TLS: enable that on the server, or choose another sslmode in the database URL"
     elif isinstance(error, NoConnectionFreeError):
         remedy = "too much is going on at once; try again"
     elif remedy is None:
@@ -125,4 +129,5 @@ def _words(error: BaseException) -> str:
         return "no connection is free"
     if isinstance(cause, TimeoutError):
         return "it does not answer in time"
-    return str(cause) or type(cause).__name__
+    # What the server adds to its words comes on lines of its own.
+    return str(cause).replace("\n", " ") or type(cause).__name__

@@ -425,7 +425,7 @@ async def test_an_agent_that_is_to_run_and_has_no_folder_any_more_is_found(place
         with seemingly_running(place, api_url=url):
             found = await findings(DATABASE_URL=f"sqlite:///{place / 'none.db'}")
     (told,) = [each for each in found if each.subject.startswith("agent ")]
-    assert (told.severity, told.subject) == (Severity.FAULT, "agent gone")
+    assert (told.severity, told.subject) == (Severity.WARNING, "agent gone")
     assert told.message == "it is to run, and the folder of its package gone is gone"
 
 

@@ -49,6 +49,12 @@ async def test_the_short_prefix_answers_the_same(
     assert len(manager.received) == 2
 
 
+@pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz", "/metrics"])
+async def test_a_probe_may_ask_for_the_head_alone(api: LiveApi, manager: FakeManager, path: str) -> None:
+    answer = await api.http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 async def test_a_package_is_tried_again_by_its_name(api: LiveApi, manager: FakeManager) -> None:
     answer = await api.http.post("/api/v1/packages/own_libs/retry")
     assert answer.status_code == 202

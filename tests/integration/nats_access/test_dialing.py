@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from agent_manager.nats_access.access import Access
+from agent_manager.nats_access.client import AccessClient
 from agent_manager.nats_access.dialing import Caller, NotConnectedError, dial, dispose
 from agent_manager.nats_access.environment import access_from
 from agent_manager.nats_access.identity import (
@@ -27,6 +29,7 @@ from agent_manager.nats_access.tls import Tls
 from agent_manager.nats_access.trouble import Trouble, TroubleCode
 from tests.harness.external_nats import Certificates, external_nats, tls_block
 from tests.harness.nats_server import running_nats
+from tests.harness.waiting import eventually
 from tests.integration.nats_access.odd_server import ODD_INFO, odd_server
 
 PACE = Pace(connect_timeout_s=5.0)
@@ -263,7 +266,14 @@ async def test_one_server_that_works_is_enough(tmp_path: Path) -> None:
 async def test_a_server_that_takes_no_more_connections_says_so(tmp_path: Path) -> None:
     async with external_nats(tmp_path, {"max_connections": 1}) as server:
         access = Access(servers=(server.url,))
-        client = await dial(access, CALLER, Nobodys(), PACE)
+
+        async def connected() -> AccessClient | None:
+            # Whoever looked whether the server is there may be connected still.
+            with contextlib.suppress(NotConnectedError):
+                return await dial(access, CALLER, Nobodys(), PACE)
+            return None
+
+        client = await eventually(connected)
         # A server that hangs up on what it has not read takes its reason along.
         assert (await trouble(access)).code in (TroubleCode.LIMIT_REACHED, TroubleCode.NO_ANSWER)
         await dispose(client)

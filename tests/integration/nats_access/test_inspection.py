@@ -13,6 +13,7 @@ from nats.aio.client import Client
 
 from agent_manager.adapters.nats.bus_check import needs_of_manager
 from agent_manager.nats_access.inspection import Finding, Needs, Weight, inspect_bus
+from agent_manager.protocol import subjects
 from tests.harness.external_nats import external_nats
 from tests.harness.nats_server import running_nats
 
@@ -21,7 +22,7 @@ MANAGER_USER = {
     "user": "manager",
     "password": "pw",
     "permissions": {
-        "publish": ["agent.>", "task.>", "$JS.API.>", "$SYS.REQ.USER.INFO"],
+        "publish": ["agent.>", "task.>", "$JS.API.>", "$SYS.REQ.USER.INFO", "_INBOX_manager.pulse"],
         "subscribe": ["agent.>", "task.>", "$SRV.>", "_INBOX_manager.>"],
         "allow_responses": {"max": 64, "expires": "1h"},
     },
@@ -113,6 +114,8 @@ async def test_the_permissions_that_are_documented_are_enough(tmp_path: Path) ->
     options = {"user": "manager", "password": "pw", "inbox_prefix": "_INBOX_manager"}
     async with connected(tmp_path, configuration, **options) as client:
         assert (await only(client, needs_of_manager(embedded=False))).code == "durability_unknown"
+        with pytest.raises(nats.errors.NoRespondersError):
+            await client.request(subjects.MANAGER_PULSE, timeout=20.0)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,14 @@ async def test_the_permissions_that_are_documented_are_enough(tmp_path: Path) ->
     [
         (
             {"publish": ["agent.>", "$SYS.REQ.USER.INFO", "$JS.API.>"], "subscribe": ["agent.*", "_INBOX.>"]},
-            ("publish task.>", "subscribe agent.>", "subscribe task.>", "subscribe $SRV.>", "allow_responses"),
+            (
+                "publish task.>",
+                "publish _INBOX_manager.pulse",
+                "subscribe agent.>",
+                "subscribe task.>",
+                "subscribe $SRV.>",
+                "allow_responses",
+            ),
         ),
         ({"publish": {"deny": ["agent.>"]}}, ("publish agent.>",)),
     ],

@@ -193,7 +193,7 @@ async def test_messages_that_come_faster_than_they_are_taken_are_counted_and_sai
 
 
 async def test_what_may_not_be_subscribed_to_is_named_and_ends_nothing(tmp_path: Path) -> None:
-    rules = {"publish": ">", "subscribe": {"deny": ["heard.>"]}}
+    rules = {"publish": {"deny": ["Said.>"]}, "subscribe": {"deny": ["heard.>"]}}
     user = {"user": "u", "password": "p", "permissions": rules}
     async with external_nats(tmp_path, {"authorization": {"users": [user]}}) as server:
         access = Access(servers=(server.url,), identity=UserIdentity("u", "p"))
@@ -201,6 +201,9 @@ async def test_what_may_not_be_subscribed_to_is_named_and_ends_nothing(tmp_path:
             await eventually(lambda: "bus_permission_missing" in link.events)
             assert "may not subscribe to heard.>" in link.troubles[0].text
             await eventually(lambda: link.link.client is not None)
+            assert link.link.client is not None
+            await link.link.client.publish("Said.Here", b"")
+            await eventually(lambda: "may not publish on Said.Here;" in link.troubles[-1].text)
 
 
 async def test_a_flush_that_was_given_up_ends_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from agent_manager.nats_access.dialing import Caller, dial, dispose
 from agent_manager.nats_access.inspection import Weight, inspect_bus
 from agent_manager.nats_access.nkey import KeyKind, Nkey
 from agent_manager.nats_access.pace import Pace
-from agent_manager.protocol import subjects
+from agent_manager.protocol import permissions, subjects
 from agent_manager.settings.manager import MANAGER
 from tests.harness.external_nats import Certificates, ExternalNats
 from tests.harness.nats_server import running_nats
@@ -98,3 +99,13 @@ def test_several_servers_may_be_a_list(tmp_path: Path) -> None:
     path = tmp_path / "agent_manager.yaml"
     path.write_text(of_kind("Several servers", "yaml"))
     assert len(MANAGER.load({}, config=path).settings.nats.access({}).access.servers) == 3
+
+
+def test_what_the_page_allows_the_api_is_what_it_needs() -> None:
+    [shown] = re.findall(
+        r"user: agent-manager-api.*?publish: (\[.*?\])\s+subscribe: (\[.*?\])",
+        of_kind("What the manager's user must be allowed", "text"),
+        re.DOTALL,
+    )
+    publish, subscribe = (tuple(json.loads(each)) for each in shown)
+    assert (publish, subscribe) == (permissions.OF_API.publish, permissions.OF_API.subscribe)

@@ -79,6 +79,7 @@ async def test_what_cannot_be_installed_is_a_fault_with_the_installers_last_line
     told = await failure(place, wanted)
     assert told.startswith("it/requirements.txt: the environment could not be made: `python -m pip install …` ended")
     assert "No matching distribution found for nowhere_to_be_found" in told
+    assert "WARNING" not in told
     assert str(tmp_path / "logs" / "it.log") in told
     assert "agentctl package retry it" in told
 

@@ -76,13 +76,18 @@ async def _works(store: PostgresStore) -> bool:
         ("postgres", "tester", "wrong", "password authentication failed.*check user and password"),
         ("postgres", "nobody-known", PASSWORD, "password authentication failed.*check user and password"),
         ("missing", "tester", PASSWORD, '"missing" does not exist; create the database'),
+        ("postgres?schema=x", "tester", PASSWORD, 'parameter "schema"; take that parameter out of the database URL'),
+        ("postgres?DateStyle=x", "tester", PASSWORD, 'parameter "DateStyle".*; correct that parameter of the database'),
+        ("postgres?sslmode=require", "tester", PASSWORD, "rejected SSL upgrade; it offers no TLS"),
     ],
 )
 async def test_what_is_wrong_in_the_url_is_told(
     server: PostgresServer, database: str, user: str, password: str, words: str
 ) -> None:
     store = store_on(server.url(database, user=user, password=password))
-    with pytest.raises(UnavailableError, match=rf"127.0.0.1:{server.port}/{database} .*{words}") as refused:
+    with pytest.raises(
+        UnavailableError, match=rf"127.0.0.1:{server.port}/{database.partition('?')[0]} .*{words}"
+    ) as refused:
         await store.open()
     assert password not in str(refused.value)
 

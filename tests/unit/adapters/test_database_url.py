@@ -44,6 +44,14 @@ def test_a_database_is_named_by_host_and_database(url: str, name: str) -> None:
     assert address.name == name
 
 
+def test_what_tunes_another_driver_is_left_out() -> None:
+    address = postgres_address("postgresql://db/agents?connect_timeout=5&channel_binding=prefer&search_path=mine")
+    assert address is not None
+    assert address.dsn == "postgresql://db/agents?search_path=mine"
+    with pytest.raises(InvalidRequestError, match="without channel_binding=require, which cannot be met"):
+        postgres_address("postgresql://db/agents?channel_binding=require")
+
+
 def test_the_option_ssl_is_taken_for_what_libpq_calls_it() -> None:
     address = postgres_address("postgresql+asyncpg://db/agents?ssl=require")
     assert address is not None
