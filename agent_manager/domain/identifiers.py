@@ -27,7 +27,7 @@ def check_agent_id(value: str) -> str:
     if not _AGENT_ID.fullmatch(value):
         raise InvalidRequestError(
             f"agent id {value[:80]!r} is not valid: use 1 to 56 lower-case letters, digits and hyphens, "
-            "beginning with a letter or digit",
+            f"beginning with a letter or digit{_meant(value)}",
             detail={"field": "agent_id", "pattern": AGENT_ID_PATTERN},
         )
     if value in RESERVED_AGENT_IDS:
@@ -36,6 +36,13 @@ def check_agent_id(value: str) -> str:
             detail={"field": "agent_id", "reserved": sorted(RESERVED_AGENT_IDS)},
         )
     return value
+
+
+def _meant(value: str) -> str:
+    """What else may have been meant: the agent of an instance, or of a folder."""
+    instance = _INSTANCE_ID.fullmatch(value)
+    meant = instance.group(1) if instance is not None else value.lower().replace("_", "-")
+    return f"; did you mean {meant}?" if _AGENT_ID.fullmatch(meant) else ""
 
 
 def agent_id_of_folder(folder: str) -> str:

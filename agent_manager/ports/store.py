@@ -33,6 +33,10 @@ class Transaction(Protocol):
         """All packages, ordered by node and name."""
         ...
 
+    def package(self, node_id: str, name: str) -> Package | None:
+        """One package, or None."""
+        ...
+
     def save_package(self, package: Package) -> None:
         """Insert or replace a package, known by node and name."""
         ...

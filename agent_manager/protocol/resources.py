@@ -58,11 +58,23 @@ class CapabilityView(Message):
     constraints: dict[str, Any] = Field(default_factory=dict)
 
 
+class FaultView(Message):
+    """One thing wrong with a package's folder."""
+
+    file: str
+    line: int | None = None
+    key: str | None = None
+    value: str | None = None
+    expected: str | None = None
+    message: str
+
+
 class AgentView(Message):
     """A registered agent: what is wanted (`lifecycle`), observed (`instances`), and what follows (`availability`).
 
     `version` and `digest` are of the package that new processes are started from; `up_to_date` says whether no process
-    runs another one, and `available` whether the package's folder is there.
+    runs another one, and `available` whether the package's folder is there. `faults` are what is wrong with that folder
+    now, while the version before goes on; lists do not tell them.
     """
 
     id: str
@@ -75,6 +87,7 @@ class AgentView(Message):
     model: str | None
     package: str
     available: bool = True
+    faults: list[FaultView] = Field(default_factory=list)
     lifecycle: str
     availability: str
     health: str
@@ -192,17 +205,6 @@ class FollowResult(Message):
     streams: list[LogLines]
     more: bool
     lease_s: float
-
-
-class FaultView(Message):
-    """One thing wrong with a package's folder."""
-
-    file: str
-    line: int | None = None
-    key: str | None = None
-    value: str | None = None
-    expected: str | None = None
-    message: str
 
 
 class PackageView(Message):

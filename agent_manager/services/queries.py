@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent_manager.domain.agents import Agent, Package
+from agent_manager.domain.agents import Agent, ManifestFault, Package
 from agent_manager.domain.availability import Availability, availability
 from agent_manager.domain.errors import NotFoundError
 from agent_manager.domain.identifiers import check_agent_id, instance_id, split_instance_id
@@ -27,11 +27,15 @@ STREAMS_PER_INSTANCE = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgentSnapshot:
-    """An agent with its instances, this node's as they are now, others as last observed."""
+    """An agent with its instances, this node's as they are now, others as last observed.
+
+    `faults` are those of its package at present; they are looked up for one agent, not for lists.
+    """
 
     agent: Agent
     instances: tuple[Instance, ...]
     availability: Availability
+    faults: tuple[ManifestFault, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,11 +91,12 @@ class Queries:
         """One agent. Raises NotFoundError."""
         check_agent_id(agent_id)
 
-        def unit(transaction: Transaction) -> tuple[Agent, Sequence[Instance]]:
-            return existing(transaction, agent_id), transaction.instances(agent_id)
+        def unit(transaction: Transaction) -> tuple[Agent, Package | None, Sequence[Instance]]:
+            agent = existing(transaction, agent_id)
+            return agent, transaction.package(agent.node_id, agent.package), transaction.instances(agent_id)
 
-        agent, stored = await self.store.read(unit)
-        return self._snapshot(agent, stored)
+        agent, package, stored = await self.store.read(unit)
+        return replace(self._snapshot(agent, stored), faults=package.faults if package is not None else ())
 
     async def agents(self, *, after: str, limit: int) -> Sequence[AgentSnapshot]:
         """At most `limit` agents with ids above `after`, in order of id."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from agent_manager.domain.agents import Package
+from agent_manager.domain.agents import ManifestFault, Package
 from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
 from agent_manager.ports.processes import LogTail, Usage
@@ -90,6 +91,7 @@ def of_agent(snapshot: AgentSnapshot, *, last_lines_bytes: int = 0) -> resources
         model=spec.model,
         package=agent.package,
         available=agent.available,
+        faults=_faults(snapshot.faults),
         lifecycle=agent.lifecycle.value,
         availability=snapshot.availability.value,
         health=HEALTH_UNKNOWN,
@@ -180,19 +182,23 @@ def of_package(package: Package) -> resources.PackageView:
         agent_id=package.agent_id,
         version=package.spec.version if package.spec is not None else None,
         digest=package.digest,
-        faults=[
-            resources.FaultView(
-                file=fault.file,
-                line=fault.line,
-                key=fault.key,
-                value=fault.value,
-                expected=fault.expected,
-                message=fault.message,
-            )
-            for fault in package.faults
-        ],
+        faults=_faults(package.faults),
         updated_at=moment(package.updated_at),
     )
+
+
+def _faults(faults: Sequence[ManifestFault]) -> list[resources.FaultView]:
+    return [
+        resources.FaultView(
+            file=fault.file,
+            line=fault.line,
+            key=fault.key,
+            value=fault.value,
+            expected=fault.expected,
+            message=fault.message,
+        )
+        for fault in faults
+    ]
 
 
 def of_node(snapshot: NodeSnapshot) -> resources.NodeView:

@@ -78,6 +78,8 @@ async def test_packages_are_known_by_node_and_name_and_ordered_by_both(store: St
     found = await store.read(lambda t: t.packages())
     assert [(p.node_id, p.name) for p in found] == [("node-1", "a"), ("node-1", "b"), ("node-2", "a")]
     assert found[2].status is PackageStatus.UNAVAILABLE
+    assert await store.read(lambda t: t.package("node-2", "a")) == found[2]
+    assert await store.read(lambda t: t.package("node-2", "b")) is None
 
 
 async def test_removing_a_package_leaves_that_of_another_node(store: Store) -> None:

@@ -101,7 +101,9 @@ class RestartSection(Section):
         _RESTART.max_restarts, description="restarts within `window_s` after which it is given up and in `error`"
     )
     window_s: Annotated[float, within(1, 7 * _DAY_S, _SECONDS)] = Field(
-        _RESTART.window_s, description="see `max_restarts`"
+        _RESTART.window_s,
+        description="see `max_restarts`. With the defaults, what ends within some tenths of a second is given up after "
+        "about a minute; what lives a little longer each time is started again every 30 s, unless this is longer",
     )
     reset_after_s: Number = Field(
         _RESTART.reset_after_s, description="after so long in health a failure counts as the first again"

@@ -71,6 +71,11 @@ class SqlTransaction:
         query = select(packages).order_by(packages.c.node_id, packages.c.name)
         return [rows.package_of(row, self._specs) for row in self._rows(query)]
 
+    def package(self, node_id: str, name: str) -> Package | None:
+        """One package, or None."""
+        found = self._rows(select(packages).where(packages.c.node_id == node_id, packages.c.name == name))
+        return rows.package_of(found[0], self._specs) if found else None
+
     def save_package(self, package: Package) -> None:
         """Insert or replace a package, known by node and name."""
         self._connection.execute(upserts.insert_or_replace(self._dialect, packages), rows.package_values(package))

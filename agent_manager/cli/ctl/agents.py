@@ -12,6 +12,7 @@ from rich.text import Text
 
 from agent_manager.cli.ctl import terminal
 from agent_manager.cli.ctl.api import agent_path
+from agent_manager.cli.ctl.inventory import faults_of
 from agent_manager.cli.ctl.tables import Listing
 from agent_manager.cli.ctl.terminal import name, status, text
 from agent_manager.cli.ctl.views import View
@@ -89,6 +90,10 @@ def _more_of(agent: AgentView) -> Iterator[Text]:
 
 def _everything(agent: AgentView, *, wide: bool) -> Iterator[RenderableType]:
     yield _properties(agent)
+    if agent.faults:
+        yield ""
+        yield name(f"{agent.package} cannot be taken as it is now:", "red")
+        yield from faults_of(agent.faults)
     if agent.instances:
         yield ""
         yield from _instances(agent.instances, wide=wide)

@@ -61,7 +61,8 @@ async def _change(api: Api, agent_id: str, change: Change) -> Outcome:
 
 def _judged(result: ChangeResult, change: Change) -> tuple[str, ExitCode]:
     if result.done:
-        return change.wanted + _pids(result.agent), ExitCode.OK
+        behind = "; its package cannot be taken as it is now: `agentctl packages`" if result.agent.faults else ""
+        return f"{change.wanted}{_pids(result.agent)}{behind}", ExitCode.OK
     if not change.wait_s:
         return f"{change.verb} accepted", ExitCode.OK
     states = ", ".join(

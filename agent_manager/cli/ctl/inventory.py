@@ -64,7 +64,7 @@ def _packages(packages: Sequence[PackageView], *, wide: bool) -> Iterator[Render
         if package.faults:
             yield ""
             yield name(f"{package.name} ({package.path}):", "red")
-            yield from (Padding(name(_explained(fault)), (0, 0, 0, 2), expand=False) for fault in package.faults)
+            yield from faults_of(package.faults)
 
 
 async def retry_package(api: Api, name_: str, *, as_json: bool) -> ExitCode:
@@ -75,6 +75,12 @@ async def retry_package(api: Api, name_: str, *, as_json: bool) -> ExitCode:
     else:
         terminal.out().print(name(f"{name_}: tried again; `agentctl packages` shows what came of it"))
     return ExitCode.OK
+
+
+def faults_of(faults: Sequence[FaultView]) -> Iterator[RenderableType]:
+    """A line for each, below what they are faults of."""
+    for fault in faults:
+        yield Padding(name(_explained(fault)), (0, 0, 0, 2), expand=False)
 
 
 def _explained(fault: FaultView) -> str:

@@ -8,7 +8,15 @@ import yaml
 from agent_manager.protocol import operations
 from agent_manager.protocol.messages import Request
 from agent_manager.protocol.release import release
-from agent_manager.protocol.resources import AgentList, FaultView, LastLinesView, LogsResult, LogStream, PackageList
+from agent_manager.protocol.resources import (
+    AgentList,
+    ChangeResult,
+    FaultView,
+    LastLinesView,
+    LogsResult,
+    LogStream,
+    PackageList,
+)
 from tests.harness.agentctl_program import Agentctl
 from tests.harness.fake_manager import FakeManager, agent, crashed, instance, packages
 from tests.harness.live_api import LiveApi
@@ -38,6 +46,18 @@ async def test_an_agent_whose_folder_is_gone_is_marked(agentctl: Agentctl, manag
     assert first[-3:] == ["1.0.0", "(folder", "gone)"]
     assert second[-1] == "1.0.0"
     assert "(its folder is gone)" in (await agentctl("show", "gone")).out
+
+
+async def test_what_is_wrong_with_the_package_of_an_agent_is_told_with_it(
+    agentctl: Agentctl, manager: FakeManager
+) -> None:
+    fault = FaultView(file="echo/agent.yaml", line=7, message="x is not a known key")
+    broken = agent("echo", faults=[fault])
+    manager.answer(operations.AGENTS_GET, broken)
+    manager.answer(operations.AGENTS_RESTART, ChangeResult(agent=broken, done=True))
+    shown = (await agentctl("show", "echo")).out
+    assert "echo cannot be taken as it is now:\n  echo/agent.yaml:7: x is not a known key\n" in shown
+    assert "its package cannot be taken as it is now" in (await agentctl("restart", "echo")).out
 
 
 async def test_ls_fetches_every_page(agentctl: Agentctl, manager: FakeManager) -> None:

@@ -41,6 +41,12 @@ def test_reserved_ids_are_refused(value: str) -> None:
         check_agent_id(value)
 
 
+@pytest.mark.parametrize(("value", "meant"), [("my_agent", "my-agent"), ("Echo", "echo"), ("echo_1", "echo")])
+def test_what_may_have_been_meant_is_said(value: str, meant: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"did you mean {meant}\?$"):
+        check_agent_id(value)
+
+
 def test_a_folders_underscores_become_hyphens() -> None:
     assert agent_id_of_folder("late_comer") == "late-comer"
 

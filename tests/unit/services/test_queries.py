@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from agent_manager.domain.agents import Package, PackageStatus
+from agent_manager.domain.agents import ManifestFault, Package, PackageStatus
 from agent_manager.domain.availability import Availability
 from agent_manager.domain.errors import InvalidRequestError, NotFoundError
 from agent_manager.domain.instances import Instance, InstanceStatus, Target
@@ -52,6 +52,24 @@ async def test_what_runs_here_is_shown_as_it_is_now_whatever_the_store_says(benc
     snapshot = await bench.queries.agent("echo")
     assert [instance.status for instance in snapshot.instances] == [InstanceStatus.RUNNING]
     assert snapshot.availability is Availability.ACTIVE
+
+
+async def test_one_agent_is_shown_with_what_is_wrong_with_its_own_package(bench: Bench) -> None:
+    fault = ManifestFault(file="echo/agent.yaml", line=3, message="x is not a known key")
+    mine = Package(
+        name="echo",
+        node_id=agent().node_id,
+        path="/",
+        agent_id="echo",
+        status=PackageStatus.INVALID,
+        updated_at=1.0,
+        faults=(fault,),
+    )
+    await bench.save(agent())
+    assert (await bench.queries.agent("echo")).faults == ()
+    for package in (mine, replace(mine, node_id="node-2", faults=(fault, fault))):
+        await bench.store.write(partial(_save, package))
+    assert (await bench.queries.agent("echo")).faults == (fault,)
 
 
 async def test_what_runs_elsewhere_is_shown_as_last_observed(bench: Bench) -> None:
