@@ -170,6 +170,9 @@ def _prepared(options: NodeOptions) -> NodePlan:
     if settings.metrics.enabled:
         settings = _with_metrics_port(settings, taken)
     _migrate(settings.database_url)
+    for kind in ("services", "agents"):
+        # The log pump makes them as well, and only counts what is lost where it cannot.
+        (data_dir / "logs" / kind).mkdir(parents=True, exist_ok=True)
     (data_dir / "up.json").unlink(missing_ok=True)
     (data_dir / "run" / PACKAGES_DEVICE).unlink(missing_ok=True)
     return NodePlan(settings=settings, given=options.given, node=node, nats=nats, api=api)

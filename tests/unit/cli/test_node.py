@@ -110,6 +110,13 @@ def test_a_file_in_the_place_of_the_data_directory_is_named_as_one(options: Node
         become_node(chosen(tmp_path, data_dir=file))
 
 
+def test_a_node_whose_output_would_have_nowhere_to_go_is_not_started(options: NodeOptions) -> None:
+    options.settings.data_dir.mkdir()
+    (options.settings.data_dir / "logs").touch()
+    with pytest.raises(DataDirectoryError, match=r"cannot be used: .*: '.*/logs/services'; name another"):
+        become_node(options)
+
+
 def test_a_node_that_runs_is_not_disturbed(options: NodeOptions) -> None:
     options.settings.data_dir.mkdir()
     with (options.settings.data_dir / "launcher.lock").open("w") as lock:
