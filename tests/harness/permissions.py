@@ -40,6 +40,5 @@ async def may_subscribe(nats: NatsHarness, listener: Client, pattern: str, *, pr
 
 
 def _was_refused(nats: NatsHarness, what: str, subject: str) -> bool:
-    # The client turns what the server says into lower case.
-    violation = f'permissions violation for {what} to "{subject}"'.lower()
+    violation = f'permissions violation for {what} to "{subject}"'
     return any(violation in str(error) for error in nats.errors)
