@@ -8,7 +8,7 @@ from agent_manager.adapters.codec import SPEC
 from agent_manager.domain.specification import AgentSpec
 
 REMEMBERED = 2_000
-"""Packages whose specification is known. Of each it is the last one, which the reconciler holds as well."""
+"""Packages whose specification is known. Of each it is the last one."""
 
 
 class KnownSpecs:

@@ -30,17 +30,21 @@ class Connector:
         """A connection. Raises OSError (TimeoutError among them), asyncpg.PostgresError, asyncpg.InterfaceError."""
         statement_timeout_s = self.statement_timeout_s or self.timeout_s
         milliseconds = str(max(1, round(statement_timeout_s * 1000)))
-        connection = await asyncpg.connect(
-            self.address.dsn,
-            timeout=self.timeout_s,
-            command_timeout=statement_timeout_s,
-            server_settings={
-                "application_name": "agent-manager",
-                "statement_timeout": milliseconds,
-                # A process that stands still must not keep its locks.
-                "idle_in_transaction_session_timeout": milliseconds,
-            },
-        )
+        try:
+            connection = await asyncpg.connect(
+                self.address.dsn,
+                timeout=self.timeout_s,
+                command_timeout=statement_timeout_s,
+                server_settings={
+                    "application_name": "agent-manager",
+                    "statement_timeout": milliseconds,
+                    # A process that stands still must not keep its locks.
+                    "idle_in_transaction_session_timeout": milliseconds,
+                },
+            )
+        except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
+            # A parameter of the URL, which the server does not know, or not with that value.
+            raise asyncpg.exceptions.ClientConfigurationError(str(error)) from error
         self._made.add(connection)
         return connection
 

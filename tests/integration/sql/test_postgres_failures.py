@@ -76,8 +76,8 @@ async def _works(store: PostgresStore) -> bool:
         ("postgres", "tester", "wrong", "password authentication failed.*check user and password"),
         ("postgres", "nobody-known", PASSWORD, "password authentication failed.*check user and password"),
         ("missing", "tester", PASSWORD, '"missing" does not exist; create the database'),
-        ("postgres?schema=x", "tester", PASSWORD, 'parameter "schema"; take that parameter out of the database URL'),
-        ("postgres?DateStyle=x", "tester", PASSWORD, 'parameter "DateStyle".*; correct that parameter of the database'),
+        ("postgres?schema=x", "tester", PASSWORD, 'parameter "schema"; correct the database URL'),
+        ("postgres?DateStyle=x", "tester", PASSWORD, 'parameter "DateStyle".*; correct the database URL'),
         ("postgres?sslmode=require", "tester", PASSWORD, "rejected SSL upgrade; it offers no TLS"),
     ],
 )
