@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_manager.domain.instances import Instance, Launch
-from agent_manager.domain.specification import AgentSpec, LogPolicy
+from agent_manager.domain.specification import AgentSpec, LogPolicy, Runtime
 from agent_manager.nats_access import environment as bus_names
 from agent_manager.protocol import environment as names
 
@@ -17,15 +17,31 @@ _OWN_PREFIXES = ("AGENT_MANAGER_", "MANAGEMENT_API_")
 """Settings of the programs of this product; an agent inherits none of them."""
 
 
+_SDK = "agent_manager.sdk"
+"""What every zygote imports. Packages that do not use it lose nothing by it."""
+
+_READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "HOME", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_")
+"""Beginnings of the variables that an interpreter and its standard library read before a script can."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZygoteStart:
+    """What the zygote of a launch is made of: the environment it starts with, and the modules it imports."""
+
+    environment: Mapping[str, str]
+    preload: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessStart:
-    """What the launcher executes. `environment` is complete; `output` maps stream to file."""
+    """What the launcher executes, or forks of a zygote. `environment` is complete; `output` maps stream to file."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     working_directory: str
     output: Mapping[str, str]
     logs: LogPolicy
+    zygote: ZygoteStart | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,12 +66,14 @@ class LaunchRecipe:
         The manifest's `env` overrides what is inherited, never the launch's identity.
         """
         spec = launch.spec
+        surroundings = self._surroundings(spec)
         return ProcessStart(
             argv=self._argv(spec),
-            environment={**self._surroundings(spec), **self._identity(instance, launch, credentials)},
+            environment={**surroundings, **self._identity(instance, launch, credentials)},
             working_directory=spec.working_directory,
             output={stream: f"{self.output_stem(instance.id)}.{stream}.log" for stream in ("out", "err")},
             logs=spec.logs,
+            zygote=_zygote(spec, surroundings),
         )
 
     def _surroundings(self, spec: AgentSpec) -> dict[str, str]:
@@ -96,6 +114,17 @@ class LaunchRecipe:
         if spec.heartbeat is not None:
             identity[names.AGENT_HEARTBEAT_INTERVAL_S] = f"{spec.heartbeat.interval_s:g}"
         return identity
+
+
+def _zygote(spec: AgentSpec, surroundings: Mapping[str, str]) -> ZygoteStart | None:
+    if spec.entrypoint is None or spec.runtime is not Runtime.FORK:
+        return None
+    if spec.preload:
+        # Nobody knows which variables these modules read when they are imported.
+        environment = dict(surroundings)
+    else:
+        environment = {key: value for key, value in surroundings.items() if key.startswith(_READ_AT_START)}
+    return ZygoteStart(environment=environment, preload=(_SDK, *spec.preload))
 
 
 def _activated(environment: str | None, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from agent_manager.adapters.codec import INSTANCE, UnreadableError
-from agent_manager.adapters.launch_recipe import LaunchRecipe
+from agent_manager.adapters.launch_recipe import LaunchRecipe, ZygoteStart
 from agent_manager.domain.exits import LastLines, ProcessExit
 from agent_manager.domain.instances import Instance
 from agent_manager.ports.launcher import (
@@ -110,6 +110,7 @@ class LauncherClient:
                     for stream, path in start.output.items()
                 },
                 "metadata": INSTANCE.encode(instance),
+                "zygote": _zygote(start.zygote),
             }
         )
         return int(result["pid"]), float(result["started_at"])
@@ -209,6 +210,10 @@ def _understanding() -> Iterator[None]:
         raise LauncherError("the launcher has closed the connection") from error
     except (ValueError, TypeError, LookupError) as error:
         raise LauncherError(f"the launcher has said something that cannot be understood: {error!r}") from error
+
+
+def _zygote(start: ZygoteStart | None) -> dict[str, Any] | None:
+    return None if start is None else {"env": dict(start.environment), "preload": list(start.preload)}
 
 
 def _refusal(error: dict[str, Any]) -> LauncherError:

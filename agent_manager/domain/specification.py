@@ -37,6 +37,14 @@ class OnInactive(StrEnum):
     MARK = "mark"
 
 
+class Runtime(StrEnum):
+    """How the process of a Python agent begins."""
+
+    FORK = "fork"
+    """By a fork of an interpreter that has imported the SDK already; executed where that is not possible."""
+    EXEC = "exec"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RestartPolicy:
     """Restart behaviour: first restart at once, then exponential backoff, given up above an intensity."""
@@ -100,8 +108,9 @@ class AgentSpec:
     """Everything needed to start an instance of an agent.
 
     Exactly one of `entrypoint` (a Python file relative to `directory`) and `command` (argv) is set. `environment` is
-    the virtual environment they run in, None for the manager's own. `digest` is the version of the folder's files that
-    count (64 hexadecimal digits), empty where it is not known. `heartbeat` is None for an executable that sends none.
+    the virtual environment they run in, None for the manager's own. `runtime` and `preload` (modules imported before
+    the fork) concern entrypoints alone. `digest` is the version of the folder's files that count (64 hexadecimal
+    digits), empty where it is not known. `heartbeat` is None for an executable that sends none.
     Paths are absolute but `entrypoint`.
     """
 
@@ -116,6 +125,8 @@ class AgentSpec:
     entrypoint: str | None = None
     command: tuple[str, ...] = ()
     environment: str | None = None
+    runtime: Runtime = Runtime.FORK
+    preload: tuple[str, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     autostart: bool = True
     on_change: OnChange = OnChange.RESTART

@@ -6,9 +6,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.event_loop import EventLoop
 from agent_manager.launcher.exits import Exit
-from agent_manager.launcher.spawning import Program, Spawner, SpawnFailure, read_status
+from agent_manager.launcher.spawning import Spawner, SpawnFailure, read_status
 
 
 @dataclass(slots=True)
@@ -19,23 +20,28 @@ class _Child:
 
 
 class Children:
-    """The processes this launcher has forked and not yet reaped. Meanwhile their numbers cannot be recycled."""
+    """The processes this launcher has started and not yet reaped. Meanwhile their numbers cannot be recycled."""
 
     def __init__(self, loop: EventLoop, spawner: Spawner) -> None:
         self._loop = loop
         self._spawner = spawner
         self._children: dict[int, _Child] = {}
         self._orphan_listeners: list[Callable[[int], None]] = []
+        self._before_orphans: list[Callable[[], None]] = []
         loop.on_signals([signal.SIGCHLD], self._reap)
 
     @property
     def pids(self) -> frozenset[int]:
-        """The processes forked here and not yet reaped."""
+        """The processes started from here and not yet reaped."""
         return frozenset(self._children)
 
     def on_orphan_reaped(self, listener: Callable[[int], None]) -> None:
-        """Tell the listener the pid of each dead child that was inherited, not forked."""
+        """Tell the listener the pid of each dead child that was inherited, not started."""
         self._orphan_listeners.append(listener)
+
+    def before_orphans(self, callback: Callable[[], None]) -> None:
+        """Call back before a dead child counts as an orphan: it may be one that is still to be adopted."""
+        self._before_orphans.append(callback)
 
     def start(
         self,
@@ -46,9 +52,20 @@ class Children:
     ) -> int:
         """Fork; the pid. `on_started` tells how the exec went and always comes before `on_exit`. Raises OSError."""
         pid, status = self._spawner.spawn(program)
+        self.adopt(pid, status, on_started=on_started, on_exit=on_exit)
+        return pid
+
+    def adopt(
+        self,
+        pid: int,
+        status: int,
+        *,
+        on_started: Callable[[SpawnFailure | None], None],
+        on_exit: Callable[[Exit], None],
+    ) -> None:
+        """Follow a process that is, or is about to become, a child. `status` is as `Spawner.spawn` returns it."""
         self._children[pid] = child = _Child(status, on_started, on_exit)
         self._loop.watch(status, lambda: self._read_status(child))
-        return pid
 
     def signal(self, pid: int, number: int) -> None:
         """Signal one process, if it is (still) here."""
@@ -81,6 +98,9 @@ class Children:
 
     def _reap(self) -> None:
         while (pid := _next_zombie()) is not None:
+            if pid not in self._children:
+                for callback in self._before_orphans:
+                    callback()
             # While the zombie is there, its number and its group's are nobody else's.
             self.signal_group(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)

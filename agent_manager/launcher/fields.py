@@ -45,7 +45,11 @@ class Fields:
 
     def optional(self, key: str, parse: Callable[[object], T]) -> T | None:
         """The parsed value, or `None` if there is none. Raises FieldError."""
-        return None if self._fields.get(key) is None else self.get(key, parse)
+        return self.get(key, parse) if self.has(key) else None
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value."""
+        return self._fields.get(key) is not None
 
     def object(self, key: str) -> "Fields":
         """A nested object. Raises FieldError."""
@@ -110,9 +114,14 @@ def count(value: object) -> int:
     raise Expected("a whole number above 0")
 
 
+def texts(value: object) -> tuple[str, ...]:
+    """A list of strings."""
+    return tuple(text(item) for item in _array(value))
+
+
 def argv(value: object) -> tuple[str, ...]:
     """A program and its arguments."""
-    if result := tuple(text(item) for item in _array(value)):
+    if result := texts(value):
         name(result[0])
         return result
     raise Expected("a list of strings that is not empty")

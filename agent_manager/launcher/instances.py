@@ -9,16 +9,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from agent_manager.launcher.becoming import LAUNCH_ID_VARIABLE, Program
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.deadlines import Deadlines
 from agent_manager.launcher.event_loop import EventLoop
 from agent_manager.launcher.exits import Exit, ExitRecord
-from agent_manager.launcher.process_tree import LAUNCH_ID_VARIABLE, ProcessTrees
+from agent_manager.launcher.process_tree import ProcessTrees
 from agent_manager.launcher.pump_client import PumpClient
 from agent_manager.launcher.requests import Signal, Spawn, Update
 from agent_manager.launcher.run_tag import RunTag
 from agent_manager.launcher.slots import RequestError, Slot, SlotState, SlotTable
-from agent_manager.launcher.spawning import Program, SpawnFailure
+from agent_manager.launcher.spawning import SpawnFailure
+from agent_manager.launcher.zygote_client import ForkRequest
+from agent_manager.launcher.zygotes import Warmth, Zygotes
 
 _LOOK_AGAIN_S = 0.02
 _STREAMS = ("out", "err")
@@ -50,11 +53,13 @@ class Instances:
         children: Children,
         trees: ProcessTrees,
         pump: PumpClient,
+        zygotes: Zygotes,
         tag: RunTag,
     ) -> None:
         self._loop = loop
         self._children = children
         self._pump = pump
+        self._zygotes = zygotes
         self._tag = tag
         self._emit: Callable[[dict[str, Any]], None] = lambda event: None
         self._trees = trees
@@ -63,6 +68,7 @@ class Instances:
         self._launches: dict[str, _Launch] = {}
         self._dying: set[str] = set()
         self._look_due = False
+        self._starts_no_more = False
         self._on_all_empty: Callable[[], None] | None = None
         children.on_orphan_reaped(lambda _pid: self._look())
         loop.after_events(self._finish_dying)
@@ -89,12 +95,7 @@ class Instances:
         slot.metadata = request.metadata
         slot.not_after = request.not_after
         launch = self._launches[slot.launch_id] = _Launch(slot, [answer])
-        slot.pid = self._start(request, launch)
-        if slot.pid is None:
-            self._on_empty(launch)
-        else:
-            self._trees.add(slot.launch_id, slot.pid)
-            self._deadlines.set(slot.launch_id, slot.not_after)
+        self._start(request, launch)
 
     def update(self, request: Update) -> None:
         """Change what a slot carries. Raises RequestError."""
@@ -130,30 +131,76 @@ class Instances:
             if slot.main_lives:
                 self._trees.signal(slot.launch_id, number)
 
+    def start_no_more(self) -> None:
+        """What is about to start fails."""
+        self._starts_no_more = True
+        self._zygotes.end()
+
     def when_all_empty(self, callback: Callable[[], None]) -> None:
         """Call back, once, as soon as no launch has a process left."""
         self._on_all_empty = callback
         self._tell_if_all_empty()
 
-    def _start(self, request: Spawn, launch: _Launch) -> int | None:
+    def _start(self, request: Spawn, launch: _Launch) -> None:
         with ExitStack() as write_ends:
             try:
-                step = "output"
                 writers: list[int] = []
                 for log in [request.out] if request.out == request.err else [request.out, request.err]:
                     stream_id, write_end = self._pump.open_stream(log)
                     write_ends.callback(os.close, write_end)
                     launch.streams.append(stream_id)
                     writers.append(write_end)
-                step = "fork"
-                return self._children.start(
-                    self._program(request, stdout=writers[0], stderr=writers[-1]),
-                    on_started=partial(self._on_started, launch),
-                    on_exit=partial(self._on_exit, launch),
-                )
             except OSError as error:
-                launch.failure = SpawnFailure(step, str(error))
-                return None
+                self._fail(launch, SpawnFailure("output", str(error)))
+                return
+            program = self._program(request, stdout=writers[0], stderr=writers[-1])
+            if request.zygote is None:
+                self._execute(program, launch)
+            else:
+                self._fork(request.zygote, program, launch, write_ends.pop_all())
+
+    def _execute(self, program: Program, launch: _Launch) -> None:
+        if self._starts_no_more:
+            self._fail(launch, SpawnFailure("fork", "the node goes down"))
+            return
+        try:
+            pid = self._children.start(
+                program, on_started=partial(self._on_started, launch), on_exit=partial(self._on_exit, launch)
+            )
+        except OSError as error:
+            self._fail(launch, SpawnFailure("fork", str(error)))
+            return
+        self._on_forked(launch, pid)
+
+    def _fork(self, warmth: Warmth, program: Program, launch: _Launch, write_ends: ExitStack) -> None:
+        def on_forked(pid: int) -> None:
+            write_ends.close()
+            self._on_forked(launch, pid)
+
+        def on_refused() -> None:
+            with write_ends:
+                self._execute(program, launch)
+
+        self._zygotes.fork(
+            warmth,
+            ForkRequest(
+                program=program,
+                on_forked=on_forked,
+                on_refused=on_refused,
+                on_started=partial(self._on_started, launch),
+                on_exit=partial(self._on_exit, launch),
+            ),
+        )
+
+    def _on_forked(self, launch: _Launch, pid: int) -> None:
+        slot = launch.slot
+        slot.pid = pid
+        self._trees.add(slot.launch_id, pid)
+        self._deadlines.set(slot.launch_id, slot.not_after)
+
+    def _fail(self, launch: _Launch, failure: SpawnFailure) -> None:
+        launch.failure = failure
+        self._on_empty(launch)
 
     def _program(self, request: Spawn, *, stdout: int, stderr: int) -> Program:
         tags = self._tag.environment | {LAUNCH_ID_VARIABLE: request.launch_id}

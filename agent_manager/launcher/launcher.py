@@ -19,6 +19,7 @@ from agent_manager.launcher.service_table import ServiceTable
 from agent_manager.launcher.services import Services
 from agent_manager.launcher.shutdown import Shutdown
 from agent_manager.launcher.spawning import Spawner
+from agent_manager.launcher.zygotes import Zygotes
 
 
 class Launcher:
@@ -31,10 +32,21 @@ class Launcher:
         self._loop = EventLoop()
         self._above = ServiceManager.taken_from(os.environ, self._loop)
         self._tag = RunTag.fresh(table.installation)
-        children = Children(self._loop, Spawner())
+        spawner = Spawner()
+        children = Children(self._loop, spawner)
         trees = ProcessTrees(children)
         self._pump = PumpClient(self._loop, children, os.environ | self._tag.environment)
-        instances = Instances(loop=self._loop, children=children, trees=trees, pump=self._pump, tag=self._tag)
+        zygotes = Zygotes(
+            self._loop,
+            children,
+            self._pump,
+            env=self._tag.environment,
+            open_files=spawner.open_files,
+            log_dir=table.log_dir,
+        )
+        instances = Instances(
+            loop=self._loop, children=children, trees=trees, pump=self._pump, zygotes=zygotes, tag=self._tag
+        )
         controller = Controller(self._loop, instances, run=self._tag.run)
         runners = [
             ServiceRunner(

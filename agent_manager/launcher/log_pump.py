@@ -17,10 +17,11 @@ import termios
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_manager.launcher.becoming import CONTROL_DESCRIPTOR, raise_descriptor_limit
+from agent_manager.launcher.descriptor_passing import receive
 from agent_manager.launcher.last_lines import LastLines
 from agent_manager.launcher.rotating_file import LogFile, RotatingFile
 from agent_manager.launcher.run_tag import RunTag
-from agent_manager.launcher.spawning import CONTROL_DESCRIPTOR, raise_descriptor_limit
 
 _MESSAGE_LIMIT_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -70,15 +71,11 @@ class LogPump:
 
     def _receive(self) -> tuple[bytes, list[int]] | None:
         try:
-            # Not `socket.recv_fds`: it ignores the flags it is given.
-            data, ancillary, _, _ = self._control.recvmsg(
-                _MESSAGE_LIMIT_BYTES, socket.CMSG_LEN(_INT_BYTES), socket.MSG_DONTWAIT
-            )
+            return receive(self._control, _MESSAGE_LIMIT_BYTES, descriptors=1, flags=socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except ConnectionError:
             return b"", []
-        return data, [_integer(payload) for _, _, payload in ancillary]
 
     def _obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
         match message:
@@ -116,7 +113,7 @@ class LogPump:
 
     def _drain(self, stream: _Stream) -> None:
         """Copy what the pipe holds now; whoever writes on and on must not keep us here."""
-        rest = _integer(fcntl.ioctl(stream.pipe, termios.FIONREAD, bytes(_INT_BYTES)))
+        rest = int.from_bytes(fcntl.ioctl(stream.pipe, termios.FIONREAD, bytes(_INT_BYTES)), sys.byteorder)
         while rest > 0 and not stream.ended:
             rest -= self._copy(stream)
 
@@ -136,10 +133,6 @@ class LogPump:
         if not stream.ended:
             stream.ended = True
             self._epoll.unregister(stream.pipe)
-
-
-def _integer(data: bytes) -> int:
-    return int.from_bytes(data, sys.byteorder)
 
 
 def main() -> None:

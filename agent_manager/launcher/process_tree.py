@@ -10,10 +10,9 @@ import signal
 import time
 from collections.abc import Callable, Collection
 
+from agent_manager.launcher.becoming import LAUNCH_ID_VARIABLE
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.proc import Process, children_reader, descendants, environment_of, kill, look_at
-
-LAUNCH_ID_VARIABLE = "AGENT_LAUNCH_ID"
 
 _LAUNCH_TAG = LAUNCH_ID_VARIABLE.encode() + b"="
 _BLANK_S = 0.1

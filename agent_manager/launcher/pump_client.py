@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.diagnostics import warn
 from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop
 from agent_manager.launcher.exits import Exit
 from agent_manager.launcher.restarts import Restarter
 from agent_manager.launcher.rotating_file import LogFile
-from agent_manager.launcher.spawning import Program, SpawnFailure
+from agent_manager.launcher.spawning import SpawnFailure
 
 _ANSWER_LIMIT_BYTES = 64 * 1024
 _TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)

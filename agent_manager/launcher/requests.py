@@ -16,10 +16,14 @@ from agent_manager.launcher.fields import (
     number,
     one_of,
     signal_name,
+    texts,
 )
 from agent_manager.launcher.frames import Message
 from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.slots import RequestError
+from agent_manager.launcher.zygotes import Warmth
+
+_INTERPRETER_AND_SCRIPT = 2
 
 METADATA_LIMIT_BYTES = 256 * 1024
 """What one slot may carry: the metadata of all slots has to fit into one `hello`."""
@@ -27,7 +31,10 @@ METADATA_LIMIT_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spawn:
-    """Start a launch in a slot whose present launch is `expected_launch_id`."""
+    """Start a launch in a slot whose present launch is `expected_launch_id`.
+
+    With `zygote`, `argv` is a Python interpreter and a script, which may be run by a fork of one.
+    """
 
     slot: str
     launch_id: str
@@ -39,6 +46,7 @@ class Spawn:
     err: LogFile
     metadata: Any
     not_after: float | None
+    zygote: Warmth | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +122,28 @@ def _launch(fields: Fields) -> dict[str, str]:
 
 def _spawn(fields: Fields) -> Spawn:
     output = fields.object("output")
+    command = fields.get("argv", argv)
     return Spawn(
         **_launch(fields),
         expected_launch_id=fields.optional("expected_launch_id", name),
-        argv=fields.get("argv", argv),
+        argv=command,
         env=fields.get("env", environment),
         cwd=fields.get("cwd", absolute_path),
         out=_log_file(output.object("out")),
         err=_log_file(output.object("err")),
         metadata=fields.optional("metadata", _metadata),
         not_after=fields.optional("not_after", number),
+        zygote=_warmth(command, fields.object("zygote")) if fields.has("zygote") else None,
+    )
+
+
+def _warmth(command: tuple[str, ...], fields: Fields) -> Warmth:
+    if len(command) < _INTERPRETER_AND_SCRIPT:
+        raise FieldError(f"zygote: argv has {len(command)} element: expected an interpreter and a script")
+    return Warmth(
+        python=command[0],
+        env=frozenset(fields.get("env", environment).items()),
+        preload=fields.get("preload", texts),
     )
 
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.controller import Controller
 from agent_manager.launcher.diagnostics import warn
@@ -16,7 +17,7 @@ from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.run_tag import RunTag
 from agent_manager.launcher.service_manager import VARIABLES
 from agent_manager.launcher.service_table import ControllerReady, Service, TcpReady
-from agent_manager.launcher.spawning import Program, SpawnFailure
+from agent_manager.launcher.spawning import SpawnFailure
 from agent_manager.launcher.tcp_probe import TcpProbe
 
 _LOG_MAX_BYTES = 10 * 1024 * 1024

@@ -73,6 +73,7 @@ class Shutdown:
             self._kill_orphans()
 
     def _stop_instances(self) -> None:
+        self._instances.start_no_more()
         self._instances.signal_all(signal.SIGTERM)
         self._loop.call_later(_INSTANCE_STOP_S, partial(self._instances.signal_all, signal.SIGKILL))
         self._instances.when_all_empty(self._next_turn)

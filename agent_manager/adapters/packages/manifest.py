@@ -23,6 +23,7 @@ from agent_manager.domain.specification import (
     ReadinessMode,
     RestartMode,
     RestartPolicy,
+    Runtime,
     StopPolicy,
 )
 
@@ -71,6 +72,9 @@ Pattern = Annotated[
     str,
     StringConstraints(min_length=1, max_length=1_024),
     accepted("a pattern as in a .gitignore, such as state.json or data/", lambda pattern: IgnoreRules((pattern,))),
+]
+ModuleName = Annotated[
+    str, matching(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", "the name of a Python module, such as numpy")
 ]
 VariableName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a name of letters, digits and underscores")]
 
@@ -228,6 +232,14 @@ class Manifest(Section):
     working_directory: Path | None = Field(
         None, description="absolute or relative to the folder (the folder unless given); it must exist"
     )
+    runtime: Annotated[Runtime, one_of(list(Runtime), Runtime)] = Field(
+        _SPEC.runtime,
+        description="how the process of an `entrypoint` begins: by a fork of an interpreter that is warm, which takes "
+        "milliseconds, or by executing one. See Starting",
+    )
+    preload: Annotated[tuple[ModuleName, ...], listing("a list of module names, such as [numpy]")] = Field(
+        (), description="libraries of its environment that are imported before the fork. See Starting"
+    )
     capabilities: Annotated[tuple[CapabilitySection, ...], listing("a list of names or mappings")] = Field(
         (), description="what it can do; see below"
     )
@@ -289,6 +301,8 @@ class Manifest(Section):
             model=self.model,
             entrypoint=self.entrypoint,
             command=command,
+            runtime=self.runtime,
+            preload=self.preload,
             capabilities=tuple(Capability(**dict(capability)) for capability in self.capabilities),
             autostart=self.autostart,
             on_change=self.on_change,

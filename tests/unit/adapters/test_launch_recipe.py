@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from agent_manager.adapters.launch_recipe import LaunchRecipe, ProcessStart
+from agent_manager.adapters.launch_recipe import LaunchRecipe, ProcessStart, ZygoteStart
 from agent_manager.domain.instances import Instance, Launch, Target
-from agent_manager.domain.specification import AgentSpec, HeartbeatPolicy, LogPolicy
+from agent_manager.domain.specification import AgentSpec, HeartbeatPolicy, LogPolicy, Runtime
 from agent_manager.settings.manager import secret_variables
 from tests.harness.domain import SPEC
 
@@ -100,3 +100,29 @@ def test_directory_and_output_are_those_of_the_instance() -> None:
     assert start.working_directory == "/elsewhere"
     assert start.output == {"out": "/logs/echo_2.out.log", "err": "/logs/echo_2.err.log"}
     assert start.logs == LogPolicy(max_bytes=1, files=2)
+
+
+def test_python_agents_share_a_zygote_unless_python_itself_reads_what_they_set() -> None:
+    python = replace(SPEC, entrypoint="agent.py")
+    surroundings = {"HOME": "/root", "SECRET": "s", "LANG": "C"}
+    shared = ZygoteStart(
+        environment={"HOME": "/root", "LANG": "C", "PYTHONUNBUFFERED": "1"}, preload=("agent_manager.sdk",)
+    )
+    assert prepared(python, **surroundings).zygote == shared
+    assert prepared(replace(python, env={"MODE": "mine"}), **surroundings).zygote == shared
+    own = prepared(replace(python, env={"PYTHONHASHSEED": "1"}), **surroundings).zygote
+    assert own is not None
+    assert own.environment["PYTHONHASHSEED"] == "1"
+
+
+def test_what_is_imported_beforehand_may_read_every_variable_but_those_of_the_launch() -> None:
+    python = replace(SPEC, entrypoint="agent.py", preload=("numpy",), env={"OMP_NUM_THREADS": "1"})
+    assert prepared(python, HOME="/root").zygote == ZygoteStart(
+        environment={"HOME": "/root", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        preload=("agent_manager.sdk", "numpy"),
+    )
+
+
+def test_other_programs_have_no_zygote() -> None:
+    assert prepared(replace(SPEC, command=("node", "agent.js"), entrypoint=None)).zygote is None
+    assert prepared(replace(SPEC, entrypoint="agent.py", runtime=Runtime.EXEC)).zygote is None

@@ -40,6 +40,7 @@ def test_a_spawn_is_read_completely() -> None:
         err=log,
         metadata={"any": ["thing"]},
         not_after=None,
+        zygote=None,
     )
 
 

@@ -1,0 +1,91 @@
+"""What a forked process does on its way to its program, whether that is executed or run by a warm interpreter."""
+
+import contextlib
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from agent_manager.launcher import linux
+
+CONTROL_DESCRIPTOR = 3
+"""Where a child finds the socket it was given."""
+
+LAUNCH_ID_VARIABLE = "AGENT_LAUNCH_ID"
+"""By this an instance, and what it starts, can be told from others."""
+
+REPORT_LIMIT_BYTES = 2048
+"""The longest report of a step that failed."""
+
+_REPARENTING_PAUSE_S = 0.0001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What to run, with a complete environment.
+
+    The descriptors are numbers of the process that is to become it; without them the program has the standard output
+    and error of the launcher.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    stdout: int | None = None
+    stderr: int | None = None
+    control: int | None = None
+    dies_with_launcher: bool = True
+
+
+class StepError(Exception):
+    """A step on the way to the program failed: which one, and why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.report = f"{name}\n{reason}".encode(errors="replace")[:REPORT_LIMIT_BYTES]
+
+
+@contextlib.contextmanager
+def step(name: str, subject: str | None = None) -> Iterator[None]:
+    """Something that may fail, and what it is done with. Raises StepError."""
+    try:
+        yield
+    except BaseException as error:
+        why = error.strerror if isinstance(error, OSError) and subject else str(error)
+        raise StepError(name, f"{subject!r}: {why}" if subject else why or "unknown") from error
+
+
+def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int]) -> None:
+    """Turn this process into what the program expects, up to running it. Raises StepError.
+
+    `open_files` are the limits of descriptors, soft and hard.
+    """
+    with step("fork"):
+        os.setsid()
+        if program.dies_with_launcher:
+            linux.die_with_parent(launcher_pid)
+        resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
+    with step("output"):
+        _place_descriptors(program)
+    with step("cwd", program.cwd):
+        os.chdir(program.cwd)
+
+
+def await_launcher(intermediate_pid: int) -> None:
+    """Wait until the process that forked this one has ended, so that the launcher is the parent."""
+    while os.getppid() == intermediate_pid:
+        time.sleep(_REPARENTING_PAUSE_S)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many descriptors as possible. Raises OSError."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+
+
+def _place_descriptors(program: Program) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (program.stdout, 1), (program.stderr, 2), (program.control, CONTROL_DESCRIPTOR)):
+        if source is not None:
+            os.dup2(source, target)

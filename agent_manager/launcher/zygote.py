@@ -1,0 +1,282 @@
+"""The zygote: an interpreter that has imported what agents need, and forks them when the launcher asks it to.
+
+`python zygote.py ROOM [MODULE…]`: modules to import, and an argument that is long enough for the command line of any
+agent (`process_text`). It runs as a script, so that the one frame below those of an agent is this module's.
+
+The launcher talks to it over a SOCK_SEQPACKET socket: each message passes on one end of a socket pair, for one
+instance. That already holds the order, as one message: JSON in a file without a name, and the descriptors of the
+output. Only the instance reads it, so nothing of it passes through the memory of the zygote. The instance answers
+`here`, with its credentials, once it takes the order on; then a report if a step fails; then the end, when its program
+runs. One that ends it without having been `here` could not, or should not, be forked: it is to be executed.
+"""
+
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # where this module lies, whose neighbours are nobody's to import
+_AT_START = frozenset(sys.modules)
+
+# ruff: noqa: E402 - what comes first decides where these are found
+import atexit
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import time
+import traceback
+import types
+from dataclasses import dataclass
+from typing import Any
+
+
+def _end_as_interrupted() -> None:
+    """A KeyboardInterrupt that nobody caught ends Python by the signal it stands for."""
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    atexit.register(_end_as_interrupted)  # first, so that it is carried out last
+
+from agent_manager.launcher import process_text
+from agent_manager.launcher.becoming import (
+    CONTROL_DESCRIPTOR,
+    LAUNCH_ID_VARIABLE,
+    Program,
+    StepError,
+    await_launcher,
+    become,
+    step,
+)
+from agent_manager.launcher.descriptor_passing import receive
+
+HERE = b"here"
+"""The first answer of an instance."""
+
+_MESSAGE_LIMIT_BYTES = 16
+_LOOK_INTERVAL_S = 1.0
+_CANNOT_OPEN = 2
+"""How Python ends that was told to run a file it cannot open."""
+
+
+class StaleError(Exception):
+    """What was imported is no longer what lies on the disk."""
+
+
+class UnfitError(Exception):
+    """A forked instance would not be what an executed one is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an instance is to become, and where it says how that goes."""
+
+    answers: socket.socket
+    program: Program
+    launcher_pid: int
+    open_files: tuple[int, int]
+
+
+class Imported:
+    """What has been imported here, and the files it came from as they were then."""
+
+    def __init__(self) -> None:
+        self._names = frozenset(name for name in sys.modules if "." not in name) - _AT_START
+        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        self._marks = {file: _mark(file) for file in files if file is not None}
+        self._looked_at = time.monotonic()
+
+    def check_fresh(self) -> None:
+        """Look at the files again, at most once a second. Raises StaleError when one has changed."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_INTERVAL_S:
+            return
+        self._looked_at = now
+        for file, mark in self._marks.items():
+            if _mark(file) != mark:
+                raise StaleError(f"{file} has changed")
+
+    def check_not_shadowed(self, directory: str) -> None:
+        """Raises UnfitError where a script in this directory would have imported a neighbour instead."""
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                stem, dot, _ = entry.name.partition(".")
+                if stem in self._names and (dot or os.path.exists(os.path.join(entry.path, "__init__.py"))):
+                    raise UnfitError(f"{entry.path} has the name of a module that is imported already")
+
+
+def _mark(file: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _import_all(modules: list[str]) -> Imported:
+    """Import, and arrange what is there so that it stays shared; ends this process where it cannot be forked."""
+    gc.disable()
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception:
+            # The agent will try it too, and say so where its author looks.
+            sys.stderr.write(f"zygote: {module} cannot be imported beforehand:\n{traceback.format_exc()}")
+    if len(os.listdir("/proc/self/task")) > 1:
+        sys.exit(f"zygote: one of {', '.join(modules)} starts a thread, which a fork would lose")
+    imported = Imported()
+    gc.collect()
+    gc.freeze()
+    return imported
+
+
+def serve(control: socket.socket, imported: Imported) -> Order | None:
+    """Fork what is asked for: None once the launcher is gone; in every instance its order. Raises StaleError."""
+    while sockets := _next_sockets(control):
+        imported.check_fresh()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        intermediate = os.fork()
+        if intermediate == 0:
+            order = _fork_each(sockets, imported)
+            if order is None:
+                os._exit(0)
+            return order
+        for answers in sockets:
+            answers.close()
+        os.waitpid(intermediate, 0)
+    return None
+
+
+def _next_sockets(control: socket.socket) -> list[socket.socket]:
+    """All that wait, at least one; none when the launcher is gone."""
+    sockets: list[socket.socket] = []
+    flags = 0
+    while True:
+        try:
+            _, descriptors = receive(control, _MESSAGE_LIMIT_BYTES, descriptors=1, flags=flags)
+        except BlockingIOError:
+            return sockets
+        if not descriptors:
+            return []
+        sockets += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        flags = socket.MSG_DONTWAIT
+
+
+def _fork_each(sockets: list[socket.socket], imported: Imported) -> Order | None:
+    """In the process between zygote and instances, whose end makes these children of the launcher."""
+    os.setpgid(0, 0)  # the end of the zygote is not the end of what it has forked
+    intermediate = os.getpid()
+    for answers in sockets:
+        try:
+            pid = os.fork()
+        except OSError:
+            return None
+        if pid == 0:
+            for other in sockets:
+                if other is not answers:
+                    other.close()
+            try:
+                return _take_on(answers, imported, intermediate)
+            except (UnfitError, OSError, ValueError) as error:
+                sys.stderr.write(f"zygote: {error}; executed instead\n")
+                return None
+        answers.close()
+    return None
+
+
+def _take_on(answers: socket.socket, imported: Imported, intermediate: int) -> Order:
+    _, (text, *output) = receive(answers, _MESSAGE_LIMIT_BYTES, descriptors=3)
+    with open(text, "rb") as file:
+        told: dict[str, Any] = json.load(file)
+    program = Program(argv=tuple(told["argv"]), env=told["env"], cwd=told["cwd"], stdout=output[0], stderr=output[-1])
+    imported.check_not_shadowed(_directory(program.argv[1]))
+    await_launcher(intermediate)
+    answers.send(HERE)
+    return Order(answers, program, told["launcher_pid"], tuple(told["open_files"]))
+
+
+def _directory(script: str) -> str:
+    return os.path.dirname(os.path.realpath(script))
+
+
+def become_instance(order: Order) -> None:
+    """Turn this process into what `python SCRIPT` would be before it reads the script; ends it where that fails."""
+    program = order.program
+    try:
+        become(program, launcher_pid=order.launcher_pid, open_files=order.open_files)
+        with step("exec", program.argv[0]):
+            _take_the_name_of(program)
+            _take_the_state_of(program)
+    except StepError as error:
+        try:
+            order.answers.send(error.report)
+        finally:
+            os._exit(127)
+    # The launcher takes the end of the connection for the beginning of the program.
+    order.answers.close()
+    os.closerange(CONTROL_DESCRIPTOR, os.sysconf("SC_OPEN_MAX"))
+
+
+def _take_the_name_of(program: Program) -> None:
+    process_text.write_command_line(b" ".join(map(os.fsencode, program.argv)))
+    process_text.write_variable(os.fsencode(LAUNCH_ID_VARIABLE), os.fsencode(program.env.get(LAUNCH_ID_VARIABLE, "")))
+
+
+def _take_the_state_of(program: Program) -> None:
+    # What Python has set itself, it would have set again (PEP 538).
+    chosen = {key: value for key, value in os.environ.items() if key == "LC_CTYPE"}
+    os.environ.clear()
+    os.environ.update(chosen | dict(program.env))
+    time.tzset()
+    sys.argv[:] = program.argv[1:]
+    sys.orig_argv[:] = program.argv
+    if not sys.flags.safe_path:
+        sys.path.insert(0, _directory(sys.argv[0]))
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=sys.modules["builtins"], __annotations__={})
+    sys.modules["__main__"] = main
+    gc.enable()
+
+
+def _opened(script: str) -> int:
+    """The script as a `FILE *`; ends this process as Python does where it cannot be opened."""
+    fopen = ctypes.CDLL(None, use_errno=True).fopen
+    fopen.restype = ctypes.c_void_p
+    file: int | None = fopen(os.fsencode(script), b"rbe")
+    if file is None:
+        number = ctypes.get_errno()
+        sys.stderr.write(f"{sys.executable}: can't open file {script!r}: [Errno {number}] {os.strerror(number)}\n")
+        sys.exit(_CANNOT_OPEN)
+    return file
+
+
+def _awaited(imported: Imported) -> Order:
+    """Serve until this process is an instance; ends it where it never becomes one."""
+    try:
+        order = serve(socket.socket(fileno=CONTROL_DESCRIPTOR), imported)
+    except StaleError as error:
+        sys.stderr.write(f"zygote: {error}\n")
+        sys.exit()
+    return order or sys.exit()
+
+
+if __name__ == "__main__":
+    _imported = _import_all(sys.argv[2:])  # kept: to give it up would cost every instance the pages it lies on
+    _order = _awaited(_imported)
+    become_instance(_order)
+    _script = sys.argv[0]
+    _run = ctypes.pythonapi.PyRun_SimpleFileExFlags
+    _run.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p)
+    _file = _opened(_script)
+    del _order
+    # In this frame, and by what Python itself runs a script with: errors, ends and `__main__` are those of any script.
+    sys.exit(1 if _run(_file, os.fsencode(_script), True, None) else 0)

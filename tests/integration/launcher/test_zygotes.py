@@ -1,0 +1,324 @@
+"""Python instances that are forked of a zygote: the same as executed ones, and never dependent on it."""
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from agent_manager.launcher.zygotes import MOST_ZYGOTES
+from tests.harness.launcher import RequestRefused, RunningLauncher, has_ended, running_launcher
+from tests.harness.waiting import wait_until
+
+_PROBE = Path(__file__).parents[2] / "harness" / "probe.py"
+_PATH = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[RunningLauncher]:
+    with running_launcher(tmp_path) as launcher:
+        yield launcher
+
+
+def _script(launcher: RunningLauncher, text: str, name: str = "agent.py") -> str:
+    path = launcher.directory / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+def _warm(*preload: str, **env: str) -> dict[str, Any]:
+    return {"env": _PATH | env, "preload": list(preload)}
+
+
+def _start(launcher: RunningLauncher, name: str, script: str, *arguments: str, **changes: Any) -> int:
+    fields = {"zygote": _warm("json")} | changes
+    return launcher.spawn(name, name, sys.executable, script, *arguments, **fields)
+
+
+def _zygotes(launcher: RunningLauncher) -> list[psutil.Process]:
+    children = psutil.Process(launcher.process.pid).children()
+    return [child for child in children if any("zygote.py" in word for word in child.cmdline())]
+
+
+def _was_forked(launcher: RunningLauncher, name: str, **changes: Any) -> bool:
+    """Start an instance that lives on; by its modules it can be told how it came to be."""
+    told = "import sys, time\nprint('agent_manager.launcher.becoming' in sys.modules, flush=True)\ntime.sleep(1000)"
+    _start(launcher, name, _script(launcher, told, f"{name}.py"), **changes)
+    wait_until(lambda: launcher.log(f"{name}.out").endswith("\n"))
+    return launcher.log(f"{name}.out") == "True\n"
+
+
+def _ended(launcher: RunningLauncher, name: str) -> dict[str, Any]:
+    exit_: dict[str, Any] = launcher.manager.expect("drained", launch_id=name)["exit"]
+    return exit_
+
+
+def _forget(launcher: RunningLauncher, name: str) -> None:
+    """Make the name free for another launch."""
+    launcher.manager.expect("empty", launch_id=name)
+    launcher.manager.ask("ack", slot=name, launch_id=name)
+    launcher.manager.ask("release", slot=name)
+    launcher.manager.messages.clear()
+
+
+def _without_addresses(report: Any) -> Any:
+    return json.loads(re.sub(r"0x[0-9a-f]+", "0x", json.dumps(report)))
+
+
+def _both_ways(launcher: RunningLauncher, script: str, *arguments: str, **changes: Any) -> list[tuple[Any, ...]]:
+    """Exit and output of a script, executed and forked."""
+    outcomes = []
+    env = _PATH | {"PYTHONFAULTHANDLER": "1"}
+    for way, zygote in (("executed", None), ("forked", _warm("json", **env))):
+        _start(launcher, way, script, *arguments, zygote=zygote, env=env, **changes)
+        exit_ = _ended(launcher, way)
+        outcomes.append((exit_["code"], exit_["signal"], launcher.log(f"{way}.out"), launcher.log(f"{way}.err")))
+    assert _zygotes(launcher), "nothing was forked"
+    return outcomes
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_forked_script_finds_what_an_executed_one_finds(launcher: RunningLauncher, locale: str) -> None:
+    reports = []
+    for zygote in (None, _warm("agent_manager.sdk", PYTHONUNBUFFERED="1", LANG=locale)):
+        report = launcher.directory / "report.json"
+        env = _PATH | {"PYTHONUNBUFFERED": "1", "LANG": locale, "TZ": "Asia/Tokyo", "A": "ä"}
+        _start(launcher, "a", str(_PROBE), "--option", str(report), zygote=zygote, env=env)
+        assert _ended(launcher, "a")["code"] == 0, launcher.log("a.err")
+        reports.append(_without_addresses(json.loads(report.read_text())))
+        _forget(launcher, "a")
+    executed, forked = reports
+    assert forked == executed
+    assert len(_zygotes(launcher)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print('out'); import sys; sys.stderr.write('err')",
+        "import sys; sys.exit(3)",
+        "import sys; sys.exit('in words')",
+        "import sys; sys.exit(None)",
+        "raise SystemExit(256 + 4)",
+        "def inner():\n    raise ValueError('why')\n\ninner()",
+        "import sys; sys.excepthook = lambda *error: print(error[2].tb_next, error[2].tb_frame.f_code.co_name)\n1 / 0",
+        "raise ExceptionGroup('many', [ValueError(1), KeyError(2)])",
+        "def broken(:\n    pass",
+        "# coding: latin-1\nprint(len('\xe4'))",
+        "raise KeyboardInterrupt",
+        "import os; os._exit(7)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)",
+        "import atexit; atexit.register(print, 'at the end'); raise KeyboardInterrupt",
+        "import atexit; atexit.register(print, 'first'); atexit.register(print, 'second')",
+        "import threading, time; threading.Thread(target=lambda: (time.sleep(.1), print('after'))).start()",
+        "import threading, time; threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()",
+        "import threading\ndef failing():\n    1 / 0\nthreading.Thread(target=failing).start()",
+        "import warnings; warnings.warn('about this'); warnings.warn('old', DeprecationWarning)",
+        "import asyncio\nasync def main():\n    raise LookupError('in a loop')\nasyncio.run(main())",
+        "import logging; logging.warning('said'); logging.getLogger('a').info('unsaid')",
+        "import multiprocessing as m\nif __name__ == '__main__':\n    p = m.get_context('spawn')"
+        ".Process(target=print)\n    p.start(); p.join(); print(p.exitcode)",
+        "import pickle, sys\nclass Own: pass\nprint(type(pickle.loads(pickle.dumps(Own()))) is Own)",
+        "import neighbour; print(neighbour.__file__, neighbour.__name__)",
+        "print(__file__, __name__, __spec__, __package__, __builtins__)",
+        "import os, sys; print(os.listdir('/proc/self/fd').__len__(), sys.stdin.read())",
+        "import os; print(open('/proc/self/oom_score_adj').read(), os.getpriority(os.PRIO_PROCESS, 0))",
+        "x = 10\nclass Deleted:\n    def __del__(self): print('deleted', x)\nkept = Deleted()",
+        "",
+    ],
+)
+def test_a_forked_script_ends_and_speaks_as_an_executed_one(launcher: RunningLauncher, text: str) -> None:
+    _script(launcher, "", "neighbour.py")
+    path = launcher.directory / "agent.py"
+    path.write_bytes(text.encode("latin-1"))
+    executed, forked = _both_ways(launcher, str(path))
+    assert forked == executed
+
+
+def test_a_fatal_error_shows_one_frame_more(launcher: RunningLauncher) -> None:
+    executed, forked = _both_ways(launcher, _script(launcher, "import os\nos.abort()"))
+    *shown, below = forked[3].splitlines()
+    assert forked[:3] == executed[:3] == (None, signal.SIGABRT, "")
+    assert shown[3:] == executed[3].splitlines()[3:]
+    assert re.fullmatch(r'  File ".*zygote.py", line \d+ in <module>', below)
+
+
+def test_a_script_that_is_not_there_ends_as_an_executed_one(launcher: RunningLauncher) -> None:
+    executed, forked = _both_ways(launcher, str(launcher.directory / "missing.py"))
+    assert forked == executed
+    assert forked[0] == 2
+
+
+def test_a_script_behind_a_link_finds_its_neighbours(launcher: RunningLauncher) -> None:
+    (launcher.directory / "links").mkdir()
+    _script(launcher, "print('found')", "neighbour.py")
+    link = launcher.directory / "links" / "agent.py"
+    link.symlink_to(_script(launcher, "import neighbour, sys; print(__file__, sys.path[0])"))
+    executed, forked = _both_ways(launcher, str(link))
+    assert forked == executed
+    assert "found" in forked[2]
+
+
+def test_nothing_random_is_shared(launcher: RunningLauncher) -> None:
+    script = _script(
+        launcher, "import random, secrets, uuid, tempfile\nprint(random.random(), secrets.token_hex(), uuid.uuid4())"
+    )
+    for number in range(3):
+        _start(launcher, f"a{number}", script, zygote=_warm("random", "secrets", "uuid"))
+        _ended(launcher, f"a{number}")
+    words = [word for number in range(3) for word in launcher.log(f"a{number}.out").split()]
+    assert len(set(words)) == len(words) == 9
+
+
+def test_others_see_a_forked_instance_as_an_executed_one(launcher: RunningLauncher) -> None:
+    script = _script(launcher, "import time\ntime.sleep(1000)")
+    executed = psutil.Process(_start(launcher, "executed", script, "--option", zygote=None))
+    forked = psutil.Process(_start(launcher, "forked", script, "--option"))
+    assert " ".join(forked.cmdline()) == " ".join(executed.cmdline()) == f"{sys.executable} {script} --option"
+    assert forked.name() == executed.name()
+    assert forked.environ()["AGENT_LAUNCH_ID"] == "forked"
+    assert forked.ppid() == launcher.process.pid
+
+
+def test_a_step_that_fails_is_told(launcher: RunningLauncher) -> None:
+    script = _script(launcher, "")
+    with pytest.raises(RequestRefused, match="cwd failed: '/no/such/directory': No such file or directory"):
+        _start(launcher, "a", script, cwd="/no/such/directory")
+    assert _zygotes(launcher)
+    assert launcher.manager.of_type("exited", "empty") == []
+
+
+def test_many_at_once(launcher: RunningLauncher) -> None:
+    script = _script(launcher, "import time\ntime.sleep(1000)")
+    requests = [
+        launcher.manager.begin(
+            "spawn",
+            **launcher.spawn_fields(f"a{number}", f"a{number}", sys.executable, script, zygote=_warm("json")),
+        )
+        for number in range(100)
+    ]
+    pids = {launcher.manager.answer(request)["pid"] for request in requests}
+    assert len(pids) == 100
+    assert {psutil.Process(pid).environ()["AGENT_LAUNCH_ID"] for pid in pids} == {f"a{n}" for n in range(100)}
+    assert len(_zygotes(launcher)) == 1
+
+
+def test_what_a_forked_instance_leaves_behind_dies_with_it(launcher: RunningLauncher) -> None:
+    left = launcher.directory / "left.pid"
+    # It hides from session, group and parent, and has executed nothing that would carry a mark.
+    script = _script(
+        launcher,
+        f"""
+import os, time
+from pathlib import Path
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+        Path({str(left)!r}).write_text(f"{{os.getpid()}}\\n")
+        time.sleep(1000)
+    os._exit(0)
+while not Path({str(left)!r}).exists():
+    time.sleep(0.01)
+""",
+    )
+    _start(launcher, "a", script)
+    launcher.manager.expect("empty", launch_id="a")
+    assert not psutil.pid_exists(int(left.read_text()))
+
+
+def test_instances_live_on_when_their_zygote_dies(launcher: RunningLauncher) -> None:
+    assert _was_forked(launcher, "a")
+    (zygote,) = _zygotes(launcher)
+    zygote.kill()
+    wait_until(lambda: not zygote.is_running())
+    assert _was_forked(launcher, "b")
+    assert launcher.manager.of_type("exited") == []
+    assert "zygote" not in launcher.warnings
+
+
+def test_a_zygote_that_hangs_is_replaced_and_its_instance_executed(launcher: RunningLauncher) -> None:
+    assert _was_forked(launcher, "a")
+    (zygote,) = _zygotes(launcher)
+    zygote.suspend()
+    assert not _was_forked(launcher, "b")
+    wait_until(lambda: has_ended(zygote))
+    assert _was_forked(launcher, "c")
+
+
+def test_instances_are_executed_where_no_zygote_can_live(launcher: RunningLauncher) -> None:
+    _script(
+        launcher,
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()",
+        "threaded.py",
+    )
+    zygote = _warm("threaded", PYTHONPATH=str(launcher.directory))
+    assert not _was_forked(launcher, "a", zygote=zygote)
+    assert not _was_forked(launcher, "b", zygote=zygote)
+    assert launcher.warnings.count("agents are executed") == 1
+    wait_until(lambda: "one of threaded starts a thread" in launcher.log("zygotes.log"))
+
+
+def test_a_module_that_cannot_be_imported_beforehand_is_left_to_the_agent(launcher: RunningLauncher) -> None:
+    assert _was_forked(launcher, "a", zygote=_warm("no_such_module"))
+    wait_until(lambda: "no_such_module cannot be imported beforehand" in launcher.log("zygotes.log"))
+
+
+def test_what_has_changed_on_the_disk_is_not_forked(launcher: RunningLauncher) -> None:
+    library = Path(_script(launcher, "", "library/library.py"))
+    zygote = _warm("library", PYTHONPATH=str(library.parent))
+    assert _was_forked(launcher, "a", zygote=zygote)
+
+    def notices() -> bool:
+        # It looks at most once a second.
+        library.write_text(f"{library.read_text()}\n")
+        name = f"b{len(library.read_text())}"
+        return not _was_forked(launcher, name, zygote=zygote)
+
+    wait_until(notices)
+    assert _was_forked(launcher, "c", zygote=zygote)
+    assert f"{library} has changed" in launcher.log("zygotes.log")
+
+
+@pytest.mark.parametrize("neighbour", ["json.py", "json/__init__.py"])
+def test_a_script_whose_neighbour_has_the_name_of_a_library_is_executed(
+    launcher: RunningLauncher, neighbour: str
+) -> None:
+    _script(launcher, "", neighbour)
+    script = _script(launcher, "import json\nprint(json.__file__)")
+    executed, forked = _both_ways(launcher, script)
+    assert forked == executed
+
+
+def test_there_are_only_so_many_zygotes(launcher: RunningLauncher) -> None:
+    for number in range(MOST_ZYGOTES + 2):
+        assert _was_forked(launcher, f"a{number}", zygote=_warm("json", LANG=f"{number}"))
+    wait_until(lambda: len(_zygotes(launcher)) == MOST_ZYGOTES)
+    assert launcher.manager.of_type("exited") == []
+    assert _was_forked(launcher, "again", zygote=_warm("json", LANG="0"))
+
+
+def test_forked_instances_die_with_their_launcher(launcher: RunningLauncher) -> None:
+    instance = psutil.Process(_start(launcher, "a", _script(launcher, "import time\ntime.sleep(1000)")))
+    launcher.process.send_signal(signal.SIGKILL)
+    wait_until(lambda: has_ended(instance))
+
+
+def test_a_stop_leaves_neither_instances_nor_zygotes(launcher: RunningLauncher) -> None:
+    instance = psutil.Process(_start(launcher, "a", _script(launcher, "import time\ntime.sleep(1000)")))
+    (zygote,) = _zygotes(launcher)
+    zygote.suspend()
+    launcher.manager.begin(
+        "spawn", **launcher.spawn_fields("b", "b", sys.executable, str(_PROBE), zygote=_warm("json"))
+    )
+    assert launcher.stop() == 0
+    assert has_ended(instance)
+    assert not launcher.processes()
