@@ -1,0 +1,104 @@
+"""This project, supervisord and PM2 with the same agents, side by side.
+
+    python -m tests.benchmarks.supervision --runs 3
+
+Peers are installed into `build/benchmarks/peers`; one that cannot be is left out, and said so. Every figure is the
+median of the runs, in each of which the contenders take turns on the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.benchmarks.supervision.contenders import (
+    PEERS,
+    Contender,
+    NotInstalledError,
+    Ours,
+    Pm2,
+    Supervisord,
+    WarmFork,
+)
+from tests.benchmarks.supervision.measurements import Outcome, measure_agents, measure_executables
+from tests.benchmarks.supervision.report import AGENT_TARGETS, EXECUTABLE_TARGETS, Target, medians, table, verdicts
+from tests.harness.external_nats import external_nats
+
+RESULTS = PEERS.parent / "supervision.json"
+
+_Make = Callable[[Path], Contender]
+
+
+def main() -> None:
+    """Measure, print the tables, write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="contenders to measure", metavar="NAME")
+    parser.add_argument("--kind", choices=("agents", "executables", "both"), default="both")
+    wanted = parser.parse_args()
+    makers = {name: make for name, make in _contenders().items() if not wanted.only or name in wanted.only}
+    results: dict[str, dict[str, Outcome]] = {}
+    if wanted.kind != "executables":
+        results["agents"] = asyncio.run(_agents(makers, wanted.agents, wanted.runs))
+        _print(f"{wanted.agents} Python agents that connect to NATS", results["agents"], AGENT_TARGETS)
+    if wanted.kind != "agents":
+        without = {name: make for name, make in makers.items() if name != WarmFork.name}
+        results["executables"] = asyncio.run(_executables(without, wanted.agents, wanted.runs))
+        _print(f"{wanted.agents} programs that do nothing (`sleep`)", results["executables"], EXECUTABLE_TARGETS)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(
+        json.dumps(
+            {kind: {name: outcome.to_json() for name, outcome in each.items()} for kind, each in results.items()},
+            indent=2,
+        )
+    )
+    print(f"Figures: {RESULTS}")
+
+
+def _contenders() -> dict[str, _Make]:
+    makers: dict[str, _Make] = {Ours.name: Ours, WarmFork.name: WarmFork}
+    for peer in (Supervisord, Pm2):
+        try:
+            peer.install()
+            makers[peer.name] = peer
+        except NotInstalledError as error:
+            print(f"{peer.name} is left out: it cannot be installed here: {error}", file=sys.stderr)
+    return makers
+
+
+async def _agents(makers: Mapping[str, _Make], count: int, runs: int) -> dict[str, Outcome]:
+    with TemporaryDirectory() as directory:
+        async with external_nats(Path(directory), {}) as server:
+            return await _all(makers, partial(measure_agents, count=count, nats_url=server.url), runs)
+
+
+async def _executables(makers: Mapping[str, _Make], count: int, runs: int) -> dict[str, Outcome]:
+    return await _all(makers, partial(measure_executables, count=count), runs)
+
+
+async def _all(
+    makers: Mapping[str, _Make], measure: Callable[[_Make], Awaitable[Outcome]], runs: int
+) -> dict[str, Outcome]:
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in makers}
+    for run in range(runs):
+        for name, make in makers.items():
+            print(f"run {run + 1} of {runs}: {name} ...", file=sys.stderr)
+            outcomes[name].append(await measure(make))
+    return {name: medians(found) for name, found in outcomes.items()}
+
+
+def _print(title: str, outcomes: Mapping[str, Outcome], targets: Sequence[Target]) -> None:
+    print(f"\n{table(title, outcomes)}\n")
+    if Ours.name in outcomes:
+        print("\n".join(verdicts(targets, outcomes[Ours.name], outcomes)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
