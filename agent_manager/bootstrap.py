@@ -33,6 +33,7 @@ from agent_manager.adapters.sql.opening import store_at
 from agent_manager.adapters.system import SystemChance, SystemClock
 from agent_manager.configuration.live import Live
 from agent_manager.domain.errors import InvalidRequestError
+from agent_manager.domain.restart_budget import BudgetPolicy
 from agent_manager.nats_access.errors import AccessError
 from agent_manager.ports.observation import Observer
 from agent_manager.protocol.release import release
@@ -49,6 +50,7 @@ from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.registration import Discovery
 from agent_manager.services.renewal import Renewal
 from agent_manager.services.retention import Limits, Retention
+from agent_manager.services.start_gate import StartGate
 from agent_manager.services.store_watch import WatchedStore
 from agent_manager.services.supervisor import Supervisor
 from agent_manager.settings.manager import ManagerSettings, MetricsSettings, NodeIds, secret_variables
@@ -133,6 +135,8 @@ def build(
         clock=clock,
         chance=chance,
         tasks=tasks,
+        gate=StartGate(settings.supervision.starts_at_once),
+        budget=BudgetPolicy(burst=settings.supervision.restart_burst, per_s=settings.supervision.restarts_per_s),
         observer=observer,
         tracer=spans,
     )

@@ -31,6 +31,8 @@ STORE_RETRY_S = 1.0
 """Pause between two attempts to open the store."""
 UP_WITHOUT_BUS_S = 3.0
 """How long the node waits for the first connection to the bus before it counts as up without one."""
+LONGEST_TURN_S = 0.001
+"""How long one thread may run Python code while another one wants to."""
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +195,8 @@ def main() -> None:
     log_lines.configure(service.log_level, service.log_format)
     settings = Live(MANAGER, loaded)
     settings.log_unused()
+    # The writer's thread must not keep the loop, which supervises, from the interpreter for longer than that.
+    sys.setswitchinterval(LONGEST_TURN_S)
     recording = spans.of_environment(os.environ, service=service.name, version=release())
     try:
         asyncio.run(Daemon(settings, NodeIds.of(os.environ), recording).run())

@@ -48,9 +48,9 @@ class Stopping:
 class Launch:
     """One start of the instance's process. `*_at` are monotonic seconds, `started_wall` is Unix seconds.
 
-    `replaces` is the launch id its slot carried before it (None: there was no slot). `pid` is None until the launcher
-    has confirmed the start. `ended` is set from the end of the main process until its tree is empty; the exit is the
-    instance's `last_exit`.
+    `asked_at` is when it was asked for and, once it has started, when it did. `replaces` is the launch id its slot
+    carried before it (None: there was no slot). `pid` is None until the launcher has confirmed the start. `ended` is
+    set from the end of the main process until its tree is empty; the exit is the instance's `last_exit`.
     """
 
     launch_id: str

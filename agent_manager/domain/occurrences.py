@@ -37,6 +37,13 @@ class StartFailed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Withdrawn:
+    """The launch was to be stopped before it was its turn to start, and has not been started."""
+
+    launch_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HeartbeatSeen:
     """The launch said it lives. `ready` is False while it says that it is still starting."""
 
@@ -75,4 +82,6 @@ class Hurry:
     """No more patience: kill what is on its way down."""
 
 
-Occurrence = TargetSet | Started | StartFailed | HeartbeatSeen | Drained | Exited | Emptied | TimerDue | Hurry
+Occurrence = (
+    TargetSet | Started | StartFailed | Withdrawn | HeartbeatSeen | Drained | Exited | Emptied | TimerDue | Hurry
+)

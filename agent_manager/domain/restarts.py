@@ -49,12 +49,19 @@ JITTER = 0.25
 
 
 def decide(
-    policy: RestartPolicy, history: RestartHistory, exit_: Exit, *, healthy_s: float, now: float, jitter: float
+    policy: RestartPolicy,
+    history: RestartHistory,
+    exit_: Exit,
+    *,
+    healthy_s: float,
+    now: float,
+    jitter: float,
+    node_wait_s: float = 0.0,
 ) -> Decision:
     """Decide what follows an exit nobody asked for.
 
     `healthy_s` is how long the launch was ready before it ended, `now` the present moment on the history's clock,
-    `jitter` a random number in [0, 1).
+    `jitter` a random number in [0, 1), `node_wait_s` how long the node's budget makes every restart wait.
     """
     if policy.policy is RestartMode.NEVER:
         return _not_again(exit_, "restart policy is never")
@@ -67,11 +74,15 @@ def decide(
             f"more than max_restarts={policy.max_restarts} allows: given up"
         )
     streak = 0 if healthy_s >= policy.reset_after_s else history.streak
-    delay_s = backoff_s(policy, streak, jitter)
+    own_s = backoff_s(policy, streak, jitter)
+    delay_s = max(own_s, node_wait_s)
+    what = f"restart in {delay_s:.1f} s" if delay_s else "restarted at once"
+    if node_wait_s > own_s:
+        what += ", when the node's budget of restarts allows it"
     return Restart(
         at=now + delay_s,
         delay_s=delay_s,
-        reason=exit_.message + (f"; restart in {delay_s:.1f} s" if delay_s else "; restarted at once"),
+        reason=f"{exit_.message}; {what}",
         history=RestartHistory(restarted_at=(*recent, now), streak=streak + 1),
     )
 

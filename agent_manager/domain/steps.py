@@ -40,7 +40,12 @@ class RecordExit:
     exit: Exit
 
 
-Action = Spawn | Drain | Signal | RecordExit
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CountRestart:
+    """A restart has been decided on: it counts against the node's budget."""
+
+
+Action = Spawn | Drain | Signal | RecordExit | CountRestart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,12 +54,14 @@ class Context:
 
     `observing_since` is the monotonic moment since which heartbeats could have been received without interruption, None
     while they cannot: silence counts only inside it. `new_launch_id` and `jitter` (in [0, 1)) are fresh for every call.
+    `restart_wait_s` is how long the node's budget makes a restart wait.
     """
 
     now: Now
     observing_since: float | None
     new_launch_id: str
     jitter: float
+    restart_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,9 +24,10 @@ from agent_manager.domain.occurrences import (
     StartFailed,
     TargetSet,
     TimerDue,
+    Withdrawn,
 )
 from agent_manager.domain.specification import OnInactive, ReadinessMode
-from agent_manager.domain.steps import Context, RecordExit, Spawn, Step
+from agent_manager.domain.steps import Context, CountRestart, RecordExit, Spawn, Step
 
 
 def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Step:
@@ -42,6 +43,8 @@ def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Ste
             return _of_launch(
                 instance, occurrence.launch_id, lambda launch: _start_failed(instance, launch, occurrence, context)
             )
+        case Withdrawn():
+            return _of_launch(instance, occurrence.launch_id, lambda launch: _withdrawn(instance, launch, context))
         case HeartbeatSeen():
             return _of_launch(
                 instance, occurrence.launch_id, lambda launch: _alive(instance, launch, occurrence, context)
@@ -66,6 +69,9 @@ def wake_at(instance: Instance, observing_since: float | None) -> float | None:
     if launch is None:
         return instance.start_at
     if launch.ended:
+        return None
+    if launch.pid is None:
+        # It waits for its turn, or the launcher is starting it: who starts it tells how that ends.
         return None
     if launch.stopping is not None:
         return launch.stopping.next_at
@@ -153,7 +159,7 @@ def _spawn(instance: Instance, context: Context, reason: str) -> Step:
 def _started(instance: Instance, launch: Launch, event: Started, context: Context) -> Step:
     if launch.pid is not None:
         return Step(instance=instance)
-    launch = replace(launch, pid=event.pid, started_wall=event.started_at)
+    launch = replace(launch, pid=event.pid, started_wall=event.started_at, asked_at=context.now.mono)
     instance = replace(instance, launch=launch)
     if launch.ended:
         # It was over before its start was told.
@@ -177,6 +183,13 @@ def _start_failed(instance: Instance, launch: Launch, event: StartFailed, contex
     held = launch.launch_id if event.slot_taken else launch.replaces
     after = _emptied(replace(instance, held=held, last_exit=exit_), replace(launch, ended=True), context)
     return Step(instance=after.instance, actions=(RecordExit(exit=exit_), *after.actions))
+
+
+def _withdrawn(instance: Instance, launch: Launch, context: Context) -> Step:
+    instance = replace(instance, launch=None, held=launch.replaces)
+    if instance.target.run:
+        return _spawn_anew(instance, context, "start requested")
+    return Step(instance=instance.reported(InstanceStatus.STOPPED, instance.target.stop_reason, context.now))
 
 
 def _alive(instance: Instance, launch: Launch, event: HeartbeatSeen, context: Context) -> Step:
@@ -314,15 +327,23 @@ def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
         return _spawn_anew(instance, context, _why_anew(instance, launch))
     healthy_s = context.now.mono - launch.ready_at if launch.ready_at is not None else 0.0
     decision = restarts.decide(
-        target.spec.restart, instance.history, exit_, healthy_s=healthy_s, now=context.now.mono, jitter=context.jitter
+        target.spec.restart,
+        instance.history,
+        exit_,
+        healthy_s=healthy_s,
+        now=context.now.mono,
+        jitter=context.jitter,
+        node_wait_s=context.restart_wait_s,
     )
     match decision:
         case restarts.Restart(delay_s=0.0):
             again = replace(instance, history=decision.history, restarts=instance.restarts + 1)
-            return _spawn(again, context, decision.reason)
+            spawned = _spawn(again, context, decision.reason)
+            return Step(instance=spawned.instance, actions=(CountRestart(), *spawned.actions))
         case restarts.Restart():
             waiting = replace(instance, history=decision.history, start_at=decision.at)
-            return Step(instance=waiting.reported(InstanceStatus.BACKOFF, decision.reason, context.now))
+            waiting = waiting.reported(InstanceStatus.BACKOFF, decision.reason, context.now)
+            return Step(instance=waiting, actions=(CountRestart(),))
         case restarts.StayStopped():
             return Step(instance=instance.reported(InstanceStatus.STOPPED, decision.reason, context.now))
         case restarts.GiveUp():

@@ -24,6 +24,8 @@ from agent_manager.services.trouble import Trouble
 
 MAX_PENDING = 50_000
 """Exits and events kept while the store is away; beyond it the oldest are dropped and counted."""
+GATHER_S = 0.02
+"""Pause before a write: what a crash sets off comes before writing, which competes for the interpreter, and as one."""
 RETRY_S = 1.0
 """Pause after a write that failed."""
 
@@ -136,6 +138,7 @@ class Journal:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            await asyncio.sleep(GATHER_S)
             while self._pending:
                 batch, self._pending = self._pending, _Batch()
                 if left := await self._write(batch):

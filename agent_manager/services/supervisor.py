@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from agent_manager.domain import supervision
 from agent_manager.domain.errors import AgentManagerError
-from agent_manager.domain.instances import Heartbeat, Instance, Target
+from agent_manager.domain.instances import Heartbeat, Instance, InstanceStatus, Target
 from agent_manager.domain.occurrences import (
     Drained,
     Emptied,
@@ -25,9 +25,11 @@ from agent_manager.domain.occurrences import (
     StartFailed,
     TargetSet,
     TimerDue,
+    Withdrawn,
 )
 from agent_manager.domain.planning import Aim
-from agent_manager.domain.steps import Action, Context, Drain, RecordExit, Signal, Spawn
+from agent_manager.domain.restart_budget import BudgetPolicy, RestartBudget
+from agent_manager.domain.steps import Action, Context, CountRestart, Drain, RecordExit, Signal, Spawn
 from agent_manager.ports.bus import AgentChannel
 from agent_manager.ports.clock import Chance, Clock
 from agent_manager.ports.identities import Identities
@@ -44,6 +46,7 @@ from agent_manager.ports.observation import UNOBSERVED, Observer, Tracer
 from agent_manager.services import adoption
 from agent_manager.services.eyesight import Eyesight
 from agent_manager.services.journal import Journal
+from agent_manager.services.start_gate import Rank, StartGate
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,8 @@ class Supervisor:
         clock: Clock,
         chance: Chance,
         tasks: asyncio.TaskGroup,
+        gate: StartGate,
+        budget: BudgetPolicy,
         observer: Observer = UNOBSERVED,
         tracer: Tracer = UNOBSERVED,
     ) -> None:
@@ -81,6 +86,10 @@ class Supervisor:
         self._clock = clock
         self._chance = chance
         self._tasks = tasks
+        self._gate = gate
+        self._budget_policy = budget
+        self._budget = RestartBudget()
+        self._unsent: set[str] = set()
         self._observer = observer
         self._tracer = tracer
         self._instances: dict[str, Instance] = {}
@@ -262,11 +271,14 @@ class Supervisor:
         only_alive = isinstance(occurrence, HeartbeatSeen) and after.status is before.status
         # In this order: the comparison of two states costs more than anything else a heartbeat causes.
         has_changed = not only_alive and after != before
-        if has_changed:
-            self._launcher.update(after)
-        if _launch_id(after) != _launch_id(before):
+        launch_id = _launch_id(after)
+        if launch_id != _launch_id(before):
             self._heartbeats.pop(instance_id, None)
+        self._unsent |= {action.launch.launch_id for action in step.actions if isinstance(action, Spawn)}
+        if has_changed and launch_id not in self._unsent:
+            self._launcher.update(after)
         self._carry_out(after, step.actions)
+        self._mind_the_gate(before, after)
         if (after.status, after.reason) != (before.status, before.reason):
             self._journal.changed(after)
         self._arm(instance_id)
@@ -280,7 +292,16 @@ class Supervisor:
             observing_since=self._eyesight.since,
             new_launch_id=self._chance.launch_id(),
             jitter=self._chance.jitter(),
+            restart_wait_s=self._budget.wait_s(self._budget_policy, self._clock.now().mono),
         )
+
+    def _mind_the_gate(self, before: Instance, after: Instance) -> None:
+        launch, earlier = after.launch, before.launch
+        if launch is not None and launch.stopping is not None and launch.launch_id in self._unsent:
+            self._gate.withdraw(launch.launch_id)
+        comes_up = after.status is InstanceStatus.STARTING and _launch_id(after) == _launch_id(before)
+        if earlier is not None and not comes_up:
+            self._gate.leave(earlier.launch_id)
 
     def _notify(self) -> None:
         self._changed.set()
@@ -317,7 +338,9 @@ class Supervisor:
         for action in actions:
             match action:
                 case Spawn():
-                    self._start_task(self._spawn(instance, action), f"spawn {instance.id}")
+                    self._start_task(self._spawn(instance.id, action), f"spawn {instance.id}")
+                case CountRestart():
+                    self._budget = self._budget.spend(self._budget_policy, self._clock.now().mono)
                 case Drain():
                     self._start_task(self._drain(instance.id, action), f"drain {instance.id}")
                 case Signal():
@@ -335,17 +358,25 @@ class Supervisor:
     def _start_task(self, coroutine: Coroutine[None, None, None], name: str) -> None:
         self._tasks.create_task(coroutine, name=name)
 
-    async def _spawn(self, instance: Instance, spawn: Spawn) -> None:
+    async def _spawn(self, instance_id: str, spawn: Spawn) -> None:
         launch_id = spawn.launch.launch_id
+        ran_before = self._instances[instance_id].history.streak > 0
+        let_in = await self._gate.enter(launch_id, Rank.RESTART if ran_before else Rank.START)
+        # What has changed since goes with the request; from then on the slot carries this launch.
+        self._unsent.discard(launch_id)
+        instance = self._instances[instance_id]
+        if not let_in:
+            self._apply(instance_id, Withdrawn(launch_id=launch_id))
+            return
         try:
-            with self._tracer.span("spawn", {"instance_id": instance.id, "launch_id": launch_id}):
-                credentials = self._identities.issue(instance.agent_id, instance.id, launch_id)
+            with self._tracer.span("spawn", {"instance_id": instance_id, "launch_id": launch_id}):
+                credentials = self._identities.issue(instance.agent_id, instance_id, launch_id)
                 pid, started_at = await self._launcher.spawn(instance, spawn.expected_launch_id, credentials)
         except (LauncherError, AgentManagerError, OSError, ValueError) as error:
             slot_taken = isinstance(error, SpawnFailedError)
-            self._apply(instance.id, StartFailed(launch_id=launch_id, message=str(error), slot_taken=slot_taken))
+            self._apply(instance_id, StartFailed(launch_id=launch_id, message=str(error), slot_taken=slot_taken))
         else:
-            self._apply(instance.id, Started(launch_id=launch_id, pid=pid, started_at=started_at))
+            self._apply(instance_id, Started(launch_id=launch_id, pid=pid, started_at=started_at))
 
     async def _drain(self, instance_id: str, drain: Drain) -> None:
         try:

@@ -11,7 +11,17 @@ from pydantic import Field
 
 from agent_manager.configuration.addresses import shown_database
 from agent_manager.configuration.database_url import DatabaseUrl
-from agent_manager.configuration.kinds import FilePath, SecretFilePath, Text, only_true, seconds, text, truth, whole
+from agent_manager.configuration.kinds import (
+    FilePath,
+    SecretFilePath,
+    Text,
+    number,
+    only_true,
+    seconds,
+    text,
+    truth,
+    whole,
+)
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.configuration.program import Program
 from agent_manager.configuration.service import ServiceSettings
@@ -118,6 +128,17 @@ class PackageSettings(Group):
     """How many environments are made at once."""
 
 
+class SupervisionSettings(Group):
+    """What keeps many agents that start, or crash, at the same time from harming each other."""
+
+    starts_at_once: Annotated[int, whole(1, 10_000)] = 16
+    """How many agents come up at once; the others wait for their turn, those that crashed going first."""
+    restart_burst: Annotated[int, whole(1, 1_000_000)] = 1_000
+    """Restarts after crashes that the node makes without any wait beyond that of the agent's own policy."""
+    restarts_per_s: Annotated[float, number(0.01, 10_000)] = 5.0
+    """How many more of them every second; beyond both, a restart waits until there is one left for it."""
+
+
 class ManagerSettings(Group):
     """Everything that can be chosen of a node's manager."""
 
@@ -127,6 +148,8 @@ class ManagerSettings(Group):
     """The folder with the agent packages."""
     packages: PackageSettings = PackageSettings()
     """When changed packages are taken, and what they run in."""
+    supervision: SupervisionSettings = SupervisionSettings()
+    """What keeps many agents that start, or crash, at the same time from harming each other."""
     service: ManagerServiceSettings = ManagerServiceSettings()
     """The program itself."""
     database: DatabaseSettings = DatabaseSettings()

@@ -71,6 +71,7 @@ class VirtualInstance:
     now: float = 1000.0
     observing_since: float | None = 0.0
     jitter: float = 0.5
+    restart_wait_s: float = 0.0
     actions: list[Action] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,6 +96,7 @@ class VirtualInstance:
             observing_since=self.observing_since,
             new_launch_id=f"launch{next(self._numbers)}",
             jitter=self.jitter,
+            restart_wait_s=self.restart_wait_s,
         )
         step = supervision.advance(self.instance, occurrence, context)
         self.instance = step.instance

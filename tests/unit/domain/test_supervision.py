@@ -21,6 +21,7 @@ from agent_manager.domain.occurrences import (
     Occurrence,
     StartFailed,
     TimerDue,
+    Withdrawn,
 )
 from agent_manager.domain.specification import (
     HeartbeatPolicy,
@@ -31,7 +32,7 @@ from agent_manager.domain.specification import (
     RestartPolicy,
     StopPolicy,
 )
-from agent_manager.domain.steps import Action, Drain, RecordExit, Signal, Spawn
+from agent_manager.domain.steps import Action, CountRestart, Drain, RecordExit, Signal, Spawn
 from tests.harness.domain import SPEC, VirtualInstance, process_exit
 
 PLAIN = replace(SPEC, heartbeat=None, readiness=Readiness(mode=ReadinessMode.IMMEDIATE))
@@ -383,7 +384,7 @@ def test_nothing_is_settled_between_the_end_of_a_process_and_what_follows_from_i
 
 def test_an_end_that_only_an_earlier_manager_saw_is_followed_like_a_crash() -> None:
     it = VirtualInstance().running()
-    (spawn,) = it.feed(Emptied(launch_id=it.launch_id))
+    _, spawn = it.feed(Emptied(launch_id=it.launch_id))
     assert isinstance(spawn, Spawn)
     assert it.instance.last_exit is not None
     assert it.instance.last_exit.reason is ExitReason.CRASH
@@ -517,3 +518,55 @@ def test_whatever_happens_there_is_one_process_at_most_and_a_way_on(story: list[
         it.feed(Emptied(launch_id=it.launch_id))
     assert it.instance.status is InstanceStatus.STOPPED
     assert it.instance.settled
+
+
+# ---------------------------------------------------------------- waiting for one's turn
+
+
+def test_a_launch_that_waits_for_its_turn_is_not_late() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.wait(1000.0)
+    assert it.status == "starting"
+    it.started()
+    it.wait(29.0)
+    assert it.status == "starting"
+    it.wait(2.0)
+    assert it.status == "stopping"
+
+
+def test_a_launch_that_is_stopped_before_its_turn_has_never_been() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.target(run=False)
+    assert it.feed(Withdrawn(launch_id=it.launch_id)) == []
+    assert (it.status, it.instance.held, it.instance.last_exit) == ("stopped", None, None)
+    assert it.instance.settled
+
+
+def test_a_launch_that_is_restarted_before_its_turn_is_another_one() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    withdrawn = it.launch_id
+    it.target(run=True, restart_serial=1)
+    (spawn,) = it.feed(Withdrawn(launch_id=withdrawn))
+    assert isinstance(spawn, Spawn)
+    assert (spawn.launch.restart_serial, spawn.expected_launch_id) == (1, None)
+    assert it.launch_id != withdrawn
+
+
+def test_a_restart_counts_against_the_budget_of_its_node_and_waits_for_it() -> None:
+    it = VirtualInstance(restart_wait_s=7.0).running()
+    it.exited()
+    assert it.feed(Emptied(launch_id=it.launch_id)) == [CountRestart()]
+    assert it.status == "backoff"
+    assert it.instance.start_at == it.now + 7.0
+    assert it.instance.reason.endswith("restart in 7.0 s, when the node's budget of restarts allows it")
+
+
+def test_what_somebody_asks_for_counts_against_no_budget() -> None:
+    it = VirtualInstance(restart_wait_s=7.0).running()
+    it.target(run=True, restart_serial=1)
+    it.exited()
+    (spawn,) = it.feed(Emptied(launch_id=it.launch_id))
+    assert isinstance(spawn, Spawn)

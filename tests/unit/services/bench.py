@@ -12,6 +12,7 @@ from agent_manager.adapters.sql.sqlite import SqliteStore
 from agent_manager.domain.agents import Agent
 from agent_manager.domain.instances import Heartbeat, Instance, Target
 from agent_manager.domain.planning import Aim
+from agent_manager.domain.restart_budget import BudgetPolicy
 from agent_manager.ports.store import Transaction
 from agent_manager.services.commands import Commands
 from agent_manager.services.counters import Counters
@@ -21,6 +22,7 @@ from agent_manager.services.log_following import LogFollowing
 from agent_manager.services.preparation import Preparation
 from agent_manager.services.queries import NodeIdentity, Queries
 from agent_manager.services.reconciler import Reconciler
+from agent_manager.services.start_gate import StartGate
 from agent_manager.services.store_watch import StoreState
 from agent_manager.services.supervisor import Supervisor
 from tests.harness.domain import SPEC
@@ -55,6 +57,8 @@ class Bench:
     identities: FakeIdentities = field(default_factory=FakeIdentities)
     channel: FakeChannel = field(default_factory=FakeChannel)
     announcer: RecordingAnnouncer = field(default_factory=RecordingAnnouncer)
+    starts_at_once: int = 16
+    budget: BudgetPolicy = field(default_factory=BudgetPolicy)
 
     def __post_init__(self) -> None:
         self.eyesight = Eyesight(self.clock)
@@ -68,6 +72,8 @@ class Bench:
             clock=self.clock,
             chance=FakeChance(),
             tasks=self.tasks,
+            gate=StartGate(self.starts_at_once),
+            budget=self.budget,
         )
         self.launcher.on_event = self.supervisor.launcher_event
         self.eyesight.on_change(self.supervisor.sight_changed)
@@ -173,7 +179,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench() -> AsyncIterator[Bench]:
-    """A bench whose tasks end with the block; one that has failed fails it."""
+async def bench(**changes: Any) -> AsyncIterator[Bench]:
+    """A bench whose tasks end with the block; one that has failed fails it. `changes` are its other fields."""
     async with SqliteStore("sqlite://") as store, owned_tasks() as tasks:
-        yield Bench(store=FailingStore(store), tasks=tasks)
+        yield Bench(store=FailingStore(store), tasks=tasks, **changes)

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.instances import Heartbeat
+from agent_manager.domain.restart_budget import BudgetPolicy
 from agent_manager.domain.specification import HeartbeatPolicy, Readiness, ReadinessMode
 from agent_manager.ports.launcher import LauncherError, SpawnFailedError
 from tests.harness.domain import SPEC
 from tests.harness.waiting import eventually
 from tests.unit.services.bench import Bench
+from tests.unit.services.bench import bench as made
 
 SPEC_HEARTBEAT = SPEC.heartbeat or HeartbeatPolicy()
 NO_HEARTBEAT = replace(SPEC, heartbeat=None, readiness=Readiness(mode=ReadinessMode.IMMEDIATE))
@@ -294,3 +296,56 @@ async def test_what_is_said_of_an_instance_nobody_knows_is_cleared(bench: Bench)
     bench.launcher.end("stray_0")
     assert bench.launcher.acknowledged == ["launch9"]
     assert bench.launcher.released == ["stray_0"]
+
+
+async def test_only_so_many_start_at_once_and_the_others_when_these_are_up() -> None:
+    async with made(starts_at_once=2) as bench:
+        for ordinal in range(4):
+            bench.aim(ordinal=ordinal)
+        await eventually(lambda: len(bench.launcher.running) == 2)
+        await bench.started("echo_0")
+        await bench.started("echo_1")
+        assert bench.launcher.running == {"echo_0", "echo_1"}
+        bench.heartbeat("echo_0")
+        await eventually(lambda: bench.launcher.running == {"echo_0", "echo_1", "echo_2"})
+
+
+async def test_an_instance_that_is_stopped_while_it_waits_for_its_turn_is_never_started() -> None:
+    async with made(starts_at_once=1) as bench:
+        bench.aim(ordinal=0)
+        bench.aim(ordinal=1)
+        await bench.started("echo_0")
+        assert bench.status("echo_1") == "starting"
+        bench.aim(ordinal=1, run=False)
+        await eventually(lambda: bench.status("echo_1") == "stopped")
+        assert len(bench.launcher.expected) == 1
+        bench.aim(ordinal=1)
+        bench.heartbeat("echo_0")
+        await bench.started("echo_1")
+
+
+async def test_what_has_changed_while_a_launch_waited_is_kept_with_its_slot() -> None:
+    async with made(starts_at_once=1) as bench:
+        bench.aim(ordinal=0)
+        bench.aim(ordinal=1)
+        await bench.started("echo_0")
+        other = replace(SPEC, version="2.0.0")
+        bench.aim(ordinal=1, spec=other)
+        assert [update.id for update in bench.launcher.updates if update.ordinal == 1] == []
+        bench.heartbeat("echo_0")
+        await bench.started("echo_1")
+        assert bench.launcher.metadata["echo_1"].target.spec == other
+
+
+async def test_a_node_that_restarts_too_much_makes_restarts_wait() -> None:
+    async with made(budget=BudgetPolicy(burst=1, per_s=0.1)) as bench:
+        for ordinal in range(2):
+            bench.aim(ordinal=ordinal)
+            await bench.started(f"echo_{ordinal}")
+            bench.heartbeat(f"echo_{ordinal}")
+        bench.launcher.end("echo_0")
+        assert bench.status("echo_0") == "starting"
+        bench.launcher.end("echo_1")
+        assert bench.status("echo_1") == "backoff"
+        bench.wait(11.0)
+        await bench.started("echo_1")
