@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from agent_manager.domain.instances import Instance, Launch
@@ -17,8 +18,8 @@ _OWN_PREFIXES = ("AGENT_MANAGER_", "MANAGEMENT_API_")
 """Settings of the programs of this product; an agent inherits none of them."""
 
 
-_SDK = "agent_manager.sdk"
-"""What every zygote imports. Packages that do not use it lose nothing by it."""
+_SDK = "agent_manager.sdk.rehearsal"
+"""What every zygote imports, and with it the SDK. Packages that do not use it lose nothing by it."""
 
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "HOME", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_")
 """Beginnings of the variables that an interpreter and its standard library read before a script can."""
@@ -44,7 +45,7 @@ class ProcessStart:
     zygote: ZygoteStart | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LaunchRecipe:
     """What is the same for every launch of this node.
 
@@ -77,17 +78,21 @@ class LaunchRecipe:
         )
 
     def _surroundings(self, spec: AgentSpec) -> dict[str, str]:
-        inherited = {
-            key: value
-            for key, value in self.inherited.items()
-            if not key.startswith(_OWN_PREFIXES) and key not in self.withheld
-        }
+        inherited = self._given_on
         # Output is read through a pipe, where Python would keep it back until a block is full.
         chosen = {**inherited, "PYTHONUNBUFFERED": "1", **_activated(spec.environment, inherited), **spec.env}
         # The one name of an identity that a launch may lack: nobody else may set it then.
         chosen.pop(names.AGENT_HEARTBEAT_INTERVAL_S, None)
         # Somebody else's context or user beside the launch's own would be two identities.
         return {key: value for key, value in chosen.items() if key not in bus_names.VARIABLES.values()}
+
+    @cached_property
+    def _given_on(self) -> dict[str, str]:
+        return {
+            key: value
+            for key, value in self.inherited.items()
+            if not key.startswith(_OWN_PREFIXES) and key not in self.withheld
+        }
 
     def _argv(self, spec: AgentSpec) -> tuple[str, ...]:
         if spec.entrypoint is None:

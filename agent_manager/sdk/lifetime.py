@@ -19,11 +19,12 @@ async def live(parts: Parts) -> ExitCode:
     with ended_by_signals(ending):
         async with Connection(parts.settings, ending) as connection:
             if await ending.unless(connection.open()):
-                await _serve(parts, connection, ending)
+                await serve(parts, connection, ending)
     return ending.exit_code
 
 
-async def _serve(parts: Parts, connection: Connection, ending: Ending) -> None:
+async def serve(parts: Parts, connection: Connection, ending: Ending) -> None:
+    """Run an instance over an open connection until its end is reached."""
     try:
         async with asyncio.TaskGroup() as tasks:
             await Instance(parts, connection, ending, tasks).live()

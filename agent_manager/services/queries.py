@@ -93,7 +93,9 @@ class Queries:
 
         def unit(transaction: Transaction) -> tuple[Agent, Package | None, Sequence[Instance]]:
             agent = existing(transaction, agent_id)
-            return agent, transaction.package(agent.node_id, agent.package), transaction.instances(agent_id)
+            # What runs here is known better than the store knows it.
+            stored = transaction.instances(agent_id) if agent.node_id != self.node.node_id else ()
+            return agent, transaction.package(agent.node_id, agent.package), stored
 
         agent, package, stored = await self.store.read(unit)
         return replace(self._snapshot(agent, stored), faults=package.faults if package is not None else ())

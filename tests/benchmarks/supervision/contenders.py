@@ -1,7 +1,7 @@
 """The supervisors that are compared: how each is installed, told what to supervise, started, killed and started again.
 
 Each is measured the quickest way it offers: supervisord starts everything at its own start, PM2 takes an ecosystem file
-while its daemon runs, a node of ours is asked to start agents that it knows.
+while its daemon runs, a node of ours is asked over NATS to start agents that it knows.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class Ours:
 
     async def start(self) -> None:
         """See `Contender`."""
-        await asyncio.gather(*(self.node.post(f"/agents/{name}/start", wait=0) for name in self._names))
+        async with self.node.bus() as client:
+            await asyncio.gather(*(self.node.command(client, "start", name) for name in self._names))
 
     @property
     def daemons(self) -> dict[str, psutil.Process]:

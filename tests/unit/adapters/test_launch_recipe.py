@@ -106,7 +106,7 @@ def test_python_agents_share_a_zygote_unless_python_itself_reads_what_they_set()
     python = replace(SPEC, entrypoint="agent.py")
     surroundings = {"HOME": "/root", "SECRET": "s", "LANG": "C"}
     shared = ZygoteStart(
-        environment={"HOME": "/root", "LANG": "C", "PYTHONUNBUFFERED": "1"}, preload=("agent_manager.sdk",)
+        environment={"HOME": "/root", "LANG": "C", "PYTHONUNBUFFERED": "1"}, preload=("agent_manager.sdk.rehearsal",)
     )
     assert prepared(python, **surroundings).zygote == shared
     assert prepared(replace(python, env={"MODE": "mine"}), **surroundings).zygote == shared
@@ -119,7 +119,7 @@ def test_what_is_imported_beforehand_may_read_every_variable_but_those_of_the_la
     python = replace(SPEC, entrypoint="agent.py", preload=("numpy",), env={"OMP_NUM_THREADS": "1"})
     assert prepared(python, HOME="/root").zygote == ZygoteStart(
         environment={"HOME": "/root", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        preload=("agent_manager.sdk", "numpy"),
+        preload=("agent_manager.sdk.rehearsal", "numpy"),
     )
 
 
