@@ -136,7 +136,7 @@ def build(
         chance=chance,
         tasks=tasks,
         gate=StartGate(settings.supervision.starts_at_once),
-        budget=BudgetPolicy(burst=settings.supervision.restart_burst, per_s=settings.supervision.restarts_per_s),
+        budget=BudgetPolicy(burst=settings.supervision.restart_burst, per_s=settings.supervision.restart_rate),
         observer=observer,
         tracer=spans,
     )

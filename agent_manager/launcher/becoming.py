@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agent_manager.launcher import linux
+from agent_manager.launcher.limits import UNLIMITED, Limits, User, become_user, limit
 
 CONTROL_DESCRIPTOR = 3
 """Where a child finds the socket it was given."""
@@ -26,7 +27,8 @@ class Program:
     """What to run, with a complete environment.
 
     The descriptors are numbers of the process that is to become it; without them the program has the standard output
-    and error of the launcher.
+    and error of the launcher. `user` None: the launcher's. `cgroup` is the entrance of the one it belongs into, in
+    which these controllers bound it.
     """
 
     argv: tuple[str, ...]
@@ -36,6 +38,11 @@ class Program:
     stderr: int | None = None
     control: int | None = None
     dies_with_launcher: bool = True
+    limits: Limits = UNLIMITED
+    user: User | None = None
+    no_new_privileges: bool = False
+    cgroup: str | None = None
+    bounded_by_cgroup: frozenset[str] = frozenset()
 
 
 class StepError(Exception):
@@ -63,11 +70,17 @@ def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int]) 
     """
     with step("fork"):
         os.setsid()
-        if program.dies_with_launcher:
-            linux.die_with_parent(launcher_pid)
-        resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
+    with step("limits"):
+        if program.cgroup is not None:
+            _enter(program.cgroup)
+        limit(program.limits, open_files=open_files, bounded_by_cgroup=program.bounded_by_cgroup)
     with step("output"):
         _place_descriptors(program)
+    with step("user"):
+        become_user(program.user, no_new_privileges=program.no_new_privileges)
+        if program.dies_with_launcher:
+            # A change of the user would take it back.
+            linux.die_with_parent(launcher_pid)
     with step("cwd", program.cwd):
         os.chdir(program.cwd)
 
@@ -82,6 +95,12 @@ def raise_descriptor_limit() -> None:
     """Allow this process as many descriptors as possible. Raises OSError."""
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+
+
+def _enter(cgroup: str) -> None:
+    entrance = os.open(cgroup, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(entrance, b"0")
+    os.close(entrance)
 
 
 def _place_descriptors(program: Program) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,11 @@ _PING_INTERVAL_S = 2.0
 class Controller:
     """Connects one manager after the other to the instances."""
 
-    def __init__(self, loop: EventLoop, instances: Instances, *, run: str) -> None:
-        """`run` identifies this run of the launcher."""
+    def __init__(
+        self, loop: EventLoop, instances: Instances, *, run: str, cgroup_controllers: Collection[str] | None
+    ) -> None:
+        """`run` identifies this run of the launcher; `cgroup_controllers` None: launches have no cgroups."""
+        self._cgroup_controllers = None if cgroup_controllers is None else sorted(cgroup_controllers)
         self._loop = loop
         self._instances = instances
         self._run = run
@@ -49,6 +52,7 @@ class Controller:
                 "protocol": PROTOCOL,
                 "launcher_pid": os.getpid(),
                 "run": self._run,
+                "cgroup_controllers": self._cgroup_controllers,
                 "slots": self._instances.describe(),
             }
         )

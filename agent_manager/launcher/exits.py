@@ -41,7 +41,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitRecord:
-    """The exit of a launch. `started_at` in Unix seconds.
+    """The exit of a launch. `started_at` in Unix seconds; `oom_killed`: processes of it were killed for want of memory.
 
     `last_lines` is what it had to say at last, by stream (`out`, `err`); None until its output is in the files.
     `acknowledged` says that it is recorded, but for these.
@@ -51,6 +51,7 @@ class ExitRecord:
     launch_id: str
     started_at: float
     exit: Exit
+    oom_killed: bool = False
     last_lines: dict[str, list[str]] | None = None
     acknowledged: bool = False
 

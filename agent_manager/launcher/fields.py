@@ -107,11 +107,37 @@ def positive(value: object) -> float:
     raise Expected("a number above 0")
 
 
+def whole(value: object) -> int:
+    """A whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise Expected("a whole number")
+
+
+def natural(value: object) -> int:
+    """A whole number that is not negative."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise Expected("a whole number from 0")
+
+
+def naturals(value: object) -> tuple[int, ...]:
+    """A list of such numbers."""
+    return tuple(natural(item) for item in _array(value))
+
+
 def count(value: object) -> int:
     """A whole number above zero."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     raise Expected("a whole number above 0")
+
+
+def truth(value: object) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    raise Expected("true or false")
 
 
 def texts(value: object) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from agent_manager.launcher.becoming import LAUNCH_ID_VARIABLE, Program
+from agent_manager.launcher.cgroups import Cgroup, Cgroups
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.deadlines import Deadlines
 from agent_manager.launcher.event_loop import EventLoop
@@ -36,6 +37,7 @@ class _Launch:
 
     slot: Slot
     answers: list[Answer]
+    cgroup: Cgroup | None = None
     streams: list[int] = field(default_factory=list)
     saving: bool = False
     last_lines: dict[str, list[str]] = field(default_factory=dict)
@@ -54,12 +56,14 @@ class Instances:
         trees: ProcessTrees,
         pump: PumpClient,
         zygotes: Zygotes,
+        cgroups: Cgroups | None,
         tag: RunTag,
     ) -> None:
         self._loop = loop
         self._children = children
         self._pump = pump
         self._zygotes = zygotes
+        self._cgroups = cgroups
         self._tag = tag
         self._emit: Callable[[dict[str, Any]], None] = lambda event: None
         self._trees = trees
@@ -153,7 +157,13 @@ class Instances:
             except OSError as error:
                 self._fail(launch, SpawnFailure("output", str(error)))
                 return
-            program = self._program(request, stdout=writers[0], stderr=writers[-1])
+            try:
+                if self._cgroups is not None:
+                    launch.cgroup = self._cgroups.make(request.launch_id, request.limits)
+            except OSError as error:
+                self._fail(launch, SpawnFailure("limits", str(error)))
+                return
+            program = self._program(request, launch.cgroup, stdout=writers[0], stderr=writers[-1])
             if request.zygote is None:
                 self._execute(program, launch)
             else:
@@ -195,16 +205,29 @@ class Instances:
     def _on_forked(self, launch: _Launch, pid: int) -> None:
         slot = launch.slot
         slot.pid = pid
-        self._trees.add(slot.launch_id, pid)
+        self._trees.add(slot.launch_id, pid, launch.cgroup)
         self._deadlines.set(slot.launch_id, slot.not_after)
 
     def _fail(self, launch: _Launch, failure: SpawnFailure) -> None:
         launch.failure = failure
+        if launch.cgroup is not None:
+            launch.cgroup.remove()
         self._on_empty(launch)
 
-    def _program(self, request: Spawn, *, stdout: int, stderr: int) -> Program:
+    def _program(self, request: Spawn, cgroup: Cgroup | None, *, stdout: int, stderr: int) -> Program:
         tags = self._tag.environment | {LAUNCH_ID_VARIABLE: request.launch_id}
-        return Program(argv=request.argv, env=request.env | tags, cwd=request.cwd, stdout=stdout, stderr=stderr)
+        return Program(
+            argv=request.argv,
+            env=request.env | tags,
+            cwd=request.cwd,
+            stdout=stdout,
+            stderr=stderr,
+            limits=request.limits,
+            user=request.user,
+            no_new_privileges=request.no_new_privileges,
+            cgroup=cgroup.entrance if cgroup is not None else None,
+            bounded_by_cgroup=cgroup.bounded if cgroup is not None else frozenset(),
+        )
 
     def _answer_again(self, slot: Slot, answer: Answer) -> None:
         if slot.state is SlotState.LAUNCHING:
@@ -227,7 +250,13 @@ class Instances:
             slot.pid = None
             return
         slot.state = SlotState.EXITED
-        record = ExitRecord(slot=slot.name, launch_id=slot.launch_id, started_at=slot.started_at, exit=ended)
+        record = ExitRecord(
+            slot=slot.name,
+            launch_id=slot.launch_id,
+            started_at=slot.started_at,
+            exit=ended,
+            oom_killed=launch.cgroup is not None and launch.cgroup.oom_kills() > 0,
+        )
         slot.record_exit(record)
         self._emit({"type": "exited", "exit": record.to_json()})
         launch.saving = True

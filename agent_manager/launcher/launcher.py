@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 
-from agent_manager.launcher import linux, state_file
+from agent_manager.launcher import cgroups, linux, state_file
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.controller import Controller
 from agent_manager.launcher.diagnostics import warn
@@ -44,10 +44,22 @@ class Launcher:
             open_files=spawner.open_files,
             log_dir=table.log_dir,
         )
+        self._cgroups = cgroups.detect(table.installation)
         instances = Instances(
-            loop=self._loop, children=children, trees=trees, pump=self._pump, zygotes=zygotes, tag=self._tag
+            loop=self._loop,
+            children=children,
+            trees=trees,
+            pump=self._pump,
+            zygotes=zygotes,
+            cgroups=self._cgroups,
+            tag=self._tag,
         )
-        controller = Controller(self._loop, instances, run=self._tag.run)
+        controller = Controller(
+            self._loop,
+            instances,
+            run=self._tag.run,
+            cgroup_controllers=self._cgroups.controllers if self._cgroups is not None else None,
+        )
         runners = [
             ServiceRunner(
                 service,
@@ -90,6 +102,8 @@ class Launcher:
         self._loop.run()
         self._loop.close()
         self._above.close()
+        if self._cgroups is not None:
+            self._cgroups.close()
         state_file.remove(self._table.state_file)
         return self._in_order
 

@@ -7,6 +7,7 @@ import time
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 _TFD_TIMER_ABSTIME = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -30,6 +31,14 @@ def die_with_parent(parent_pid: int) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def forbid_new_privileges() -> None:
+    """From now on no program executed here gains what this process does not have, by set-user-id or else.
+
+    Raises OSError.
+    """
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def boottime_timer() -> int:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 
 from agent_manager.launcher.becoming import LAUNCH_ID_VARIABLE
+from agent_manager.launcher.cgroups import Cgroup
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.proc import Process, children_reader, descendants, environment_of, kill, look_at
 
@@ -27,20 +28,26 @@ class ProcessTrees:
     def __init__(self, children: Children) -> None:
         self._children = children
         self._mains: dict[str, int] = {}
+        self._cgroups: dict[str, Cgroup] = {}
         self._launch_of_main: dict[int, str] = {}
         self._attributed: dict[int, tuple[Process, str]] = {}
         self._blank_since: dict[int, float] = {}
         self._clear_since: dict[str, float] = {}
         children.on_orphan_reaped(self._forget_process)
 
-    def add(self, launch_id: str, main_pid: int) -> None:
-        """A launch has begun."""
+    def add(self, launch_id: str, main_pid: int, cgroup: Cgroup | None) -> None:
+        """A launch has begun, in a cgroup of its own if there are any."""
         self._mains[launch_id] = main_pid
+        if cgroup is not None:
+            self._cgroups[launch_id] = cgroup
         self._launch_of_main[main_pid] = launch_id
 
     def signal(self, launch_id: str, number: int) -> None:
         """Signal every process of a launch, each once. Its main process must not have been reaped."""
         main_pid = self._mains[launch_id]
+        cgroup = self._cgroups.get(launch_id)
+        if cgroup is not None and number == signal.SIGKILL:
+            cgroup.kill()
         self._children.signal_group(main_pid, number)
         children_of = children_reader()
         helpers = [pid for pid in self._orphans(children_of) if self._launch_of(pid) == launch_id]
@@ -62,10 +69,17 @@ class ProcessTrees:
                 remaining.add(launch_id)
                 self._kill_below(orphan, launch_id, children_of)
         clear = set(launch_ids) - remaining
-        undecided = self._undecided(clear)
+        undecided = self._populated(clear) | self._undecided(clear - self._cgroups.keys())
         for launch_id in clear - undecided:
             self._forget_launch(launch_id)
         return clear - undecided, undecided
+
+    def _populated(self, launch_ids: Collection[str]) -> set[str]:
+        """Those with living processes in their cgroup, which are killed."""
+        populated = {each for each in launch_ids if each in self._cgroups and self._cgroups[each].is_populated}
+        for launch_id in populated:
+            self._cgroups[launch_id].kill()
+        return populated
 
     def kill_orphans(self) -> bool:
         """Kill every orphan with all below it, whomever it belongs to. Whether there was one."""
@@ -128,7 +142,10 @@ class ProcessTrees:
 
     def _forget_launch(self, launch_id: str) -> None:
         main_pid = self._mains.pop(launch_id)
-        del self._clear_since[launch_id]
+        self._clear_since.pop(launch_id, None)
+        cgroup = self._cgroups.pop(launch_id, None)
+        if cgroup is not None:
+            cgroup.remove()
         if self._launch_of_main[main_pid] == launch_id:  # else the number has been recycled for another main process
             del self._launch_of_main[main_pid]
         self._attributed = {pid: known for pid, known in self._attributed.items() if known[1] != launch_id}

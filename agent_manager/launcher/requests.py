@@ -13,12 +13,18 @@ from agent_manager.launcher.fields import (
     count,
     environment,
     name,
+    natural,
+    naturals,
     number,
     one_of,
+    positive,
     signal_name,
     texts,
+    truth,
+    whole,
 )
 from agent_manager.launcher.frames import Message
+from agent_manager.launcher.limits import UNLIMITED, Limits, User
 from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.slots import RequestError
 from agent_manager.launcher.zygotes import Warmth
@@ -47,6 +53,9 @@ class Spawn:
     metadata: Any
     not_after: float | None
     zygote: Warmth | None
+    limits: Limits = UNLIMITED
+    user: User | None = None
+    no_new_privileges: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +143,25 @@ def _spawn(fields: Fields) -> Spawn:
         metadata=fields.optional("metadata", _metadata),
         not_after=fields.optional("not_after", number),
         zygote=_warmth(command, fields.object("zygote")) if fields.has("zygote") else None,
+        limits=_limits(fields.object("limits")) if fields.has("limits") else UNLIMITED,
+        user=_user(fields.object("user")) if fields.has("user") else None,
+        no_new_privileges=fields.optional("no_new_privileges", truth) or False,
     )
+
+
+def _limits(fields: Fields) -> Limits:
+    return Limits(
+        memory_bytes=fields.optional("memory_bytes", count),
+        cpu=fields.optional("cpu", positive),
+        processes=fields.optional("processes", count),
+        open_files=fields.optional("open_files", count),
+        cpu_seconds=fields.optional("cpu_seconds", count),
+        nice=fields.optional("nice", whole),
+    )
+
+
+def _user(fields: Fields) -> User:
+    return User(uid=fields.get("uid", natural), gid=fields.get("gid", natural), groups=fields.get("groups", naturals))
 
 
 def _warmth(command: tuple[str, ...], fields: Fields) -> Warmth:

@@ -58,6 +58,7 @@ from agent_manager.launcher.becoming import (
     step,
 )
 from agent_manager.launcher.descriptor_passing import receive
+from agent_manager.launcher.limits import Limits, User
 
 HERE = b"here"
 """The first answer of an instance."""
@@ -224,7 +225,18 @@ def _take_on(answers: socket.socket, imported: Imported, intermediate: int) -> O
     _, (text, *output) = receive(answers, _MESSAGE_LIMIT_BYTES, descriptors=3)
     with open(text, "rb") as file:
         told: dict[str, Any] = json.load(file)
-    program = Program(argv=tuple(told["argv"]), env=told["env"], cwd=told["cwd"], stdout=output[0], stderr=output[-1])
+    program = Program(
+        argv=tuple(told["argv"]),
+        env=told["env"],
+        cwd=told["cwd"],
+        stdout=output[0],
+        stderr=output[-1],
+        limits=Limits(**told["limits"]),
+        user=User(**told["user"]) if told["user"] is not None else None,
+        no_new_privileges=told["no_new_privileges"],
+        cgroup=told["cgroup"],
+        bounded_by_cgroup=frozenset(told["bounded_by_cgroup"]),
+    )
     imported.check_not_shadowed(_directory(program.argv[1]))
     await_launcher(intermediate)
     answers.send(HERE)

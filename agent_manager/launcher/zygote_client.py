@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.children import Children
@@ -100,6 +100,11 @@ class ZygoteClient:
             "cwd": program.cwd,
             "launcher_pid": os.getpid(),
             "open_files": self._open_files,
+            "limits": asdict(program.limits),
+            "user": asdict(program.user) if program.user is not None else None,
+            "no_new_privileges": program.no_new_privileges,
+            "cgroup": program.cgroup,
+            "bounded_by_cgroup": sorted(program.bounded_by_cgroup),
         }
         with ExitStack() as given_away:
             file = os.memfd_create("order")

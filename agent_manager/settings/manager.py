@@ -135,7 +135,7 @@ class SupervisionSettings(Group):
     """How many agents come up at once; the others wait for their turn, those that crashed going first."""
     restart_burst: Annotated[int, whole(1, 1_000_000)] = 1_000
     """Restarts after crashes that the node makes without any wait beyond that of the agent's own policy."""
-    restarts_per_s: Annotated[float, number(0.01, 10_000)] = 5.0
+    restart_rate: Annotated[float, number(0.01, 10_000)] = 5.0
     """How many more of them every second; beyond both, a restart waits until there is one left for it."""
 
 

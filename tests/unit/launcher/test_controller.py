@@ -41,7 +41,7 @@ def loop() -> Iterator[EventLoop]:
 
 @pytest.fixture
 def manager(loop: EventLoop) -> Iterator[socket.socket]:
-    controller = Controller(loop, _OutOfDescriptors(), run="r1")
+    controller = Controller(loop, _OutOfDescriptors(), run="r1", cgroup_controllers=None)
     rules = ControllerReady(hang_timeout_s=60.0, start_timeout_s=60.0)
     with controller.connect(rules, on_ready=lambda: None, on_failed=lambda _reason: None) as manager:
         yield manager
