@@ -109,11 +109,12 @@ looked and only the record in the database has them.
 {reasons}
 
 A failure is what the restart policy `on-failure` counts as one. What follows is the business of the
-[restart policy](../manifest.md) and not of the code: **no code is permanent**. An agent that ends with 78 is restarted
-like one that ends with 1, until it has been restarted `max_restarts` times within `window_s`; then its status is
-`error` until somebody starts it again. A launch that was asked to stop has the reason of the stop, whatever its code:
-one that needed SIGKILL is `requested`, with signal 9. A kill by the kernel for want of memory is a `crash`, with
-signal 9.
+[restart policy](../manifest.md), but for what no restart can mend: an agent that ends with 78, 126 or 127, or with the
+error of a module that cannot be loaded as its last words (`ModuleNotFoundError`, `ImportError`, `SyntaxError` and the
+like in Python, `Cannot find module` in Node), within its `readiness.timeout_s`, is not started again. Its status is
+`error`, with these words, until its package changes or somebody starts it. A launch that was asked to stop has the
+reason of the stop, whatever its code: one that needed SIGKILL is `requested`, with signal 9. A kill by the kernel for
+want of memory is `oom` where the node has cgroups with the memory controller, else a `crash` with signal 9.
 
 `agentctl show` and `last_exit` in the [HTTP API](../http.md) have them, events of the type `exited` too, and
 `agent_manager_exits_total` [counts](metrics.md) them by reason.

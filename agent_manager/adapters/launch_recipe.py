@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from agent_manager.adapters.users import SystemUser, find_user
 from agent_manager.domain.instances import Instance, Launch
-from agent_manager.domain.specification import AgentSpec, LogPolicy, Runtime
+from agent_manager.domain.specification import AgentSpec, LogPolicy, ResourceLimits, Runtime
 from agent_manager.nats_access import environment as bus_names
 from agent_manager.protocol import environment as names
 
@@ -20,6 +21,13 @@ _OWN_PREFIXES = ("AGENT_MANAGER_", "MANAGEMENT_API_")
 
 _SDK = "agent_manager.sdk.rehearsal"
 """What every zygote imports, and with it the SDK. Packages that do not use it lose nothing by it."""
+
+_OF_PYTHON = {
+    # Output is read through a pipe, where Python would keep it back until a block is full.
+    "PYTHONUNBUFFERED": "1",
+    # SIGABRT, with which a process that hangs is ended, makes it tell the stacks of its threads.
+    "PYTHONFAULTHANDLER": "1",
+}
 
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "HOME", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_")
 """Beginnings of the variables that an interpreter and its standard library read before a script can."""
@@ -42,6 +50,9 @@ class ProcessStart:
     working_directory: str
     output: Mapping[str, str]
     logs: LogPolicy
+    limits: ResourceLimits
+    user: SystemUser | None
+    no_new_privileges: bool
     zygote: ZygoteStart | None
 
 
@@ -64,23 +75,33 @@ class LaunchRecipe:
     def prepare(self, instance: Instance, launch: Launch, credentials: str) -> ProcessStart:
         """The command of `launch`; `credentials` is empty where it has none of its own.
 
-        The manifest's `env` overrides what is inherited, never the launch's identity.
+        The manifest's `env` overrides what is inherited, never the launch's identity. Raises ValueError where the
+        machine has no such user as `run_as`.
         """
         spec = launch.spec
-        surroundings = self._surroundings(spec)
+        user = find_user(spec.run_as) if spec.run_as is not None else None
+        surroundings = self._surroundings(spec, user)
         return ProcessStart(
             argv=self._argv(spec),
             environment={**surroundings, **self._identity(instance, launch, credentials)},
             working_directory=spec.working_directory,
             output={stream: f"{self.output_stem(instance.id)}.{stream}.log" for stream in ("out", "err")},
             logs=spec.logs,
+            limits=spec.limits,
+            user=user,
+            no_new_privileges=spec.no_new_privileges,
             zygote=_zygote(spec, surroundings),
         )
 
-    def _surroundings(self, spec: AgentSpec) -> dict[str, str]:
+    def _surroundings(self, spec: AgentSpec, user: SystemUser | None) -> dict[str, str]:
         inherited = self._given_on
-        # Output is read through a pipe, where Python would keep it back until a block is full.
-        chosen = {**inherited, "PYTHONUNBUFFERED": "1", **_activated(spec.environment, inherited), **spec.env}
+        chosen = {
+            **inherited,
+            **_OF_PYTHON,
+            **(user.variables if user is not None else {}),
+            **_activated(spec.environment, inherited),
+            **spec.env,
+        }
         # The one name of an identity that a launch may lack: nobody else may set it then.
         chosen.pop(names.AGENT_HEARTBEAT_INTERVAL_S, None)
         # Somebody else's context or user beside the launch's own would be two identities.

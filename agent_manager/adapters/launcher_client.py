@@ -8,13 +8,15 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from agent_manager.adapters.codec import INSTANCE, UnreadableError
 from agent_manager.adapters.launch_recipe import LaunchRecipe, ZygoteStart
+from agent_manager.adapters.users import SystemUser
 from agent_manager.domain.exits import LastLines, ProcessExit
 from agent_manager.domain.instances import Instance
+from agent_manager.domain.specification import ResourceLimits
 from agent_manager.ports.launcher import (
     LaunchEmptied,
     LauncherError,
@@ -31,6 +33,8 @@ PROTOCOL = 1
 
 _LENGTH = struct.Struct("!I")
 _MAX_FRAME = 64 * 1024 * 1024
+_MB = 1_000_000
+_LIMITS_BY_CONTROLLER = {"memory": "memory_mb", "cpu": "cpu", "pids": "processes"}
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ class LauncherClient:
             if hello["type"] != "hello" or hello["protocol"] != PROTOCOL:
                 raise LauncherError(f"the launcher speaks protocol {hello['protocol']!r}, this manager {PROTOCOL}")
             self.launcher_pid = int(hello["launcher_pid"])
+            _tell_of_limits(hello.get("cgroup_controllers"))
             return tuple(_slot(entry) for entry in hello["slots"])
 
     async def run(self, on_event: Callable[[LauncherEvent], None]) -> None:
@@ -111,6 +116,9 @@ class LauncherClient:
                 },
                 "metadata": INSTANCE.encode(instance),
                 "zygote": _zygote(start.zygote),
+                "limits": _limits(start.limits),
+                "user": _user(start.user),
+                "no_new_privileges": start.no_new_privileges,
             }
         )
         return int(result["pid"]), float(result["started_at"])
@@ -201,6 +209,14 @@ class LauncherClient:
                 future.set_exception(LauncherError("the launcher has closed the connection"))
 
 
+def _tell_of_limits(controllers: Collection[str] | None) -> None:
+    """Say once what the node cannot enforce, rather than for every agent that asks for it."""
+    missing = sorted(_LIMITS_BY_CONTROLLER.keys() - set(controllers or ()))
+    if missing:
+        facts = {"cgroups": controllers is not None, "limits": [_LIMITS_BY_CONTROLLER[each] for each in missing]}
+        log.info("limits_not_enforced", extra=facts)
+
+
 @contextlib.contextmanager
 def _understanding() -> Iterator[None]:
     """Turn what ends or garbles the connection into LauncherError."""
@@ -210,6 +226,22 @@ def _understanding() -> Iterator[None]:
         raise LauncherError("the launcher has closed the connection") from error
     except (ValueError, TypeError, LookupError) as error:
         raise LauncherError(f"the launcher has said something that cannot be understood: {error!r}") from error
+
+
+def _limits(limits: ResourceLimits) -> dict[str, Any]:
+    memory_bytes = limits.memory_mb * _MB if limits.memory_mb is not None else None
+    return {
+        "memory_bytes": memory_bytes,
+        "cpu": limits.cpu,
+        "processes": limits.processes,
+        "open_files": limits.open_files,
+        "cpu_seconds": limits.cpu_seconds,
+        "nice": limits.nice,
+    }
+
+
+def _user(user: SystemUser | None) -> dict[str, Any] | None:
+    return None if user is None else {"uid": user.uid, "gid": user.gid, "groups": list(user.groups)}
 
 
 def _zygote(start: ZygoteStart | None) -> dict[str, Any] | None:
@@ -258,6 +290,7 @@ def _process_exit(exit_: dict[str, Any]) -> ProcessExit:
         system_s=exit_["system_s"],
         started_at=exit_["started_at"],
         ended_at=exit_["ended_at"],
+        oom_killed=exit_.get("oom_killed", False),
         last_lines=_last_lines(exit_["last_lines"]),
     )
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+_FAULTS_BY_CODE = {
+    78: "it says that its configuration is wrong (exit code 78, as in sysexits.h)",
+    126: "a command cannot be executed (exit code 126)",
+    127: "a command was not found (exit code 127)",
+}
+_FAULTY_LINE = re.compile(
+    r"(ModuleNotFoundError|ImportError|SyntaxError|IndentationError|TabError): "
+    r"|agent_manager\.sdk\.errors\.DefinitionError: |Error: Cannot find module "
+)
+"""The last words of a Python or Node program that could not be loaded."""
 
 
 class ExitReason(StrEnum):
@@ -19,6 +31,8 @@ class ExitReason(StrEnum):
     """Killed because it was silent for too long."""
     START_TIMEOUT = "start-timeout"
     """Stopped because it did not become ready in time."""
+    OOM = "oom"
+    """The kernel has killed it, or processes of it, for want of memory: its limit, or the machine's."""
     START_FAILED = "start-failed"
     """It could not be started at all; there was no process."""
 
@@ -48,6 +62,7 @@ class ProcessExit:
     system_s: float
     started_at: float
     ended_at: float
+    oom_killed: bool = False
     last_lines: LastLines | None = None
 
 
@@ -74,3 +89,16 @@ class Exit:
     def failed(self) -> bool:
         """Whether a policy `on-failure` counts this as a failure."""
         return self.reason not in (ExitReason.REQUESTED, ExitReason.COMPLETED)
+
+    @property
+    def fault(self) -> str | None:
+        """What will be just as wrong at the next start, where that can be told: a typo needs a person, not a restart.
+
+        Its last lines tell most of it, and come a moment after the exit.
+        """
+        if self.reason is not ExitReason.CRASH or not self.code:
+            return None
+        if self.code in _FAULTS_BY_CODE:
+            return _FAULTS_BY_CODE[self.code]
+        lines = (*self.last_lines.out, *self.last_lines.err) if self.last_lines is not None else ()
+        return next((line for line in reversed(lines) if _FAULTY_LINE.match(line)), None)

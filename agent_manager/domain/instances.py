@@ -27,9 +27,10 @@ class InstanceStatus(StrEnum):
 
 
 class StopStep(StrEnum):
-    """The rungs of the stop ladder, from gentle to certain."""
+    """The rungs of the stop ladder, from gentle to certain. A process that hangs is made to tell where, by an abort."""
 
     DRAIN = "drain"
+    ABORT = "abort"
     TERMINATE = "terminate"
     KILL = "kill"
 

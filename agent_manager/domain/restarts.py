@@ -57,11 +57,13 @@ def decide(
     now: float,
     jitter: float,
     node_wait_s: float = 0.0,
+    at_once: bool = True,
 ) -> Decision:
     """Decide what follows an exit nobody asked for.
 
-    `healthy_s` is how long the launch was ready before it ended, `now` the present moment on the history's clock,
-    `jitter` a random number in [0, 1), `node_wait_s` how long the node's budget makes every restart wait.
+    `healthy_s` is how long the launch was ready before it ended , `now` the present moment on the history's clock,
+    `jitter` a random number in [0, 1), `node_wait_s` how long the node's budget makes every restart wait, `at_once`
+    whether the first restart may do without any wait.
     """
     if policy.policy is RestartMode.NEVER:
         return _not_again(exit_, "restart policy is never")
@@ -74,7 +76,7 @@ def decide(
             f"more than max_restarts={policy.max_restarts} allows: given up"
         )
     streak = 0 if healthy_s >= policy.reset_after_s else history.streak
-    own_s = backoff_s(policy, streak, jitter)
+    own_s = backoff_s(policy, streak if at_once else max(streak, 1), jitter)
     delay_s = max(own_s, node_wait_s)
     what = f"restart in {delay_s:.1f} s" if delay_s else "restarted at once"
     if node_wait_s > own_s:

@@ -93,6 +93,18 @@ class LogPolicy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ResourceLimits:
+    """What an instance may use; None is no limit. `cpu` is a number of processors, `nice` its niceness."""
+
+    memory_mb: int | None = None
+    cpu: float | None = None
+    processes: int | None = None
+    open_files: int | None = None
+    cpu_seconds: int | None = None
+    nice: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Capability:
     """Something an agent can do, as the router reads it."""
 
@@ -139,6 +151,9 @@ class AgentSpec:
     heartbeat: HeartbeatPolicy | None = HeartbeatPolicy()
     stop: StopPolicy = StopPolicy()
     logs: LogPolicy = LogPolicy()
+    limits: ResourceLimits = ResourceLimits()
+    run_as: str | None = None
+    no_new_privileges: bool = False
 
     def is_other_version(self, other: AgentSpec) -> bool:
         """Whether the two are of different files; what is not known to differ does not."""

@@ -8,8 +8,12 @@ from agent_manager.domain.exits import ExitReason
 from agent_manager.domain.instances import Instance, InstanceStatus, Launch, Stopping, StopStep
 from agent_manager.domain.steps import Action, Context, Drain, Signal, Step
 
+ABORT_S = 2.0
+"""How long a process that hangs may take to tell where."""
+
 _NEXT_RUNG = {
     StopStep.DRAIN: StopStep.TERMINATE,
+    StopStep.ABORT: StopStep.KILL,
     StopStep.TERMINATE: StopStep.KILL,
     StopStep.KILL: StopStep.KILL,
 }
@@ -18,8 +22,8 @@ _NEXT_RUNG = {
 def descend(instance: Instance, launch: Launch, cause: ExitReason, message: str, context: Context) -> Step:
     """Begin to stop a launch, on the rung that fits the cause."""
     if cause is ExitReason.WATCHDOG:
-        # It hears nothing: asking politely only takes time.
-        step = StopStep.KILL
+        # It hears nothing: asking politely only takes time. A Python program leaves the stacks of its threads.
+        step = StopStep.ABORT if launch.spec.entrypoint is not None else StopStep.KILL
     elif cause is ExitReason.REQUESTED and launch.spec.heartbeat is not None and launch.ready_at is not None:
         step = StopStep.DRAIN
     else:
@@ -31,9 +35,16 @@ def _stand_on(
     instance: Instance, launch: Launch, step: StopStep, cause: ExitReason, message: str, context: Context
 ) -> Step:
     stop = launch.spec.stop
-    patience_s = stop.drain_timeout_s if step is StopStep.DRAIN else stop.timeout_s
-    # A SIGKILL that has not worked yet is repeated, but never in a tight loop.
-    patience_s = max(patience_s, 1.0) if step is StopStep.KILL else patience_s
+    match step:
+        case StopStep.DRAIN:
+            patience_s = stop.drain_timeout_s
+        case StopStep.ABORT:
+            patience_s = ABORT_S
+        case StopStep.TERMINATE:
+            patience_s = stop.timeout_s
+        case StopStep.KILL:
+            # One that has not worked yet is repeated, but never in a tight loop.
+            patience_s = max(stop.timeout_s, 1.0)
     stopping = Stopping(cause=cause, message=message, step=step, next_at=context.now.mono + patience_s)
     launch = replace(launch, stopping=stopping)
     instance = replace(instance, launch=launch)
@@ -49,6 +60,8 @@ def rung(launch: Launch, step: StopStep) -> tuple[Action, ...]:
     match step:
         case StopStep.DRAIN:
             return (Drain(launch_id=launch.launch_id, timeout_s=launch.spec.stop.drain_timeout_s),)
+        case StopStep.ABORT:
+            return (Signal(launch_id=launch.launch_id, signal="SIGABRT"),)
         case StopStep.TERMINATE:
             return (Signal(launch_id=launch.launch_id, signal=launch.spec.stop.signal),)
         case StopStep.KILL:

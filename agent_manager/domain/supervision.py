@@ -7,6 +7,7 @@ occurrence, is the supervisor's job.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,7 +27,7 @@ from agent_manager.domain.occurrences import (
     TimerDue,
     Withdrawn,
 )
-from agent_manager.domain.specification import OnInactive, ReadinessMode
+from agent_manager.domain.specification import OnInactive, ReadinessMode, ResourceLimits
 from agent_manager.domain.steps import Context, CountRestart, RecordExit, Spawn, Step
 
 
@@ -54,7 +55,7 @@ def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Ste
                 instance, occurrence.launch_id, lambda launch: stop_ladder.drained(instance, launch, context)
             )
         case Exited():
-            return _exited(instance, occurrence.exit)
+            return _exited(instance, occurrence.exit, context)
         case Emptied():
             return _of_launch(instance, occurrence.launch_id, lambda launch: _emptied(instance, launch, context))
         case TimerDue():
@@ -259,7 +260,7 @@ def _silent(instance: Instance, launch: Launch, context: Context) -> Step:
 # ---------------------------------------------------------------- the end of a launch
 
 
-def _exited(instance: Instance, ended: ProcessExit) -> Step:
+def _exited(instance: Instance, ended: ProcessExit, context: Context) -> Step:
     launch = instance.launch if instance.launch is not None and instance.launch.launch_id == ended.launch_id else None
     known = instance.last_exit if instance.last_exit and instance.last_exit.launch_id == ended.launch_id else None
     if known is not None:
@@ -271,9 +272,17 @@ def _exited(instance: Instance, ended: ProcessExit) -> Step:
     if launch is not None:
         return Step(instance=replace(instance, launch=replace(launch, ended=True), last_exit=exit_), actions=record)
     if known is not None:
-        return Step(instance=replace(instance, last_exit=exit_), actions=record)
+        instance = replace(instance, last_exit=exit_)
+        if instance.status is InstanceStatus.BACKOFF and exit_.fault is not None:
+            instance = _given_up(instance, exit_, exit_.fault, context)
+        return Step(instance=instance, actions=record)
     # An exit of an earlier launch that was never acknowledged: kept, but it decides nothing.
     return Step(instance=instance, actions=record)
+
+
+def _given_up(instance: Instance, exit_: Exit, fault: str, context: Context) -> Instance:
+    reason = f"{exit_.message}; {fault}; no restart mends that: given up"
+    return replace(instance, start_at=None).reported(InstanceStatus.ERROR, reason, context.now)
 
 
 def _as_record(ended: ProcessExit, launch: Launch | None) -> Exit:
@@ -300,6 +309,12 @@ def _why(ended: ProcessExit, launch: Launch | None) -> tuple[ExitReason, str]:
     how = f"killed by signal {ended.signal}" if ended.signal is not None else f"exited with code {ended.code}"
     if launch is not None and launch.stopping is not None:
         return launch.stopping.cause, f"{launch.stopping.message}; {how}"
+    limits = launch.spec.limits if launch is not None else ResourceLimits()
+    if ended.oom_killed:
+        bound = f"limits.memory_mb is {limits.memory_mb}" if limits.memory_mb is not None else "the machine has no more"
+        return ExitReason.OOM, f"killed for want of memory ({bound}); {how}"
+    if ended.signal == signal.SIGXCPU and limits.cpu_seconds is not None:
+        return ExitReason.CRASH, f"it has used up limits.cpu_seconds ({limits.cpu_seconds}); {how}"
     return (ExitReason.COMPLETED if ended.code == 0 else ExitReason.CRASH), how
 
 
@@ -326,6 +341,8 @@ def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
     if exit_.reason is ExitReason.REQUESTED or _asked(instance):
         return _spawn_anew(instance, context, _why_anew(instance, launch))
     healthy_s = context.now.mono - launch.ready_at if launch.ready_at is not None else 0.0
+    if exit_.fault is not None and healthy_s < launch.spec.readiness.timeout_s:
+        return Step(instance=_given_up(instance, exit_, exit_.fault, context))
     decision = restarts.decide(
         target.spec.restart,
         instance.history,
@@ -334,6 +351,8 @@ def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
         now=context.now.mono,
         jitter=context.jitter,
         node_wait_s=context.restart_wait_s,
+        # What it said at last comes a moment later, and may tell that a restart is no use.
+        at_once=launch.ready_at is not None or exit_.reason is not ExitReason.CRASH or not exit_.code,
     )
     match decision:
         case restarts.Restart(delay_s=0.0):

@@ -44,7 +44,7 @@ class Launcher:
             open_files=spawner.open_files,
             log_dir=table.log_dir,
         )
-        self._cgroups = cgroups.detect(table.installation)
+        self._cgroups = cgroups.detect(table.installation) if table.cgroups else None
         instances = Instances(
             loop=self._loop,
             children=children,

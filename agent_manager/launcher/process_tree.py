@@ -51,6 +51,7 @@ class ProcessTrees:
         self._children.signal_group(main_pid, number)
         children_of = children_reader()
         helpers = [pid for pid in self._orphans(children_of) if self._launch_of(pid) == launch_id]
+        helpers += cgroup.members() if cgroup is not None else []
         for process in descendants([main_pid, *helpers], children_of):
             if main_pid not in (process.pid, process.group):
                 kill(process, number)

@@ -20,6 +20,7 @@ from agent_manager.launcher.fields import (
     positive,
     signal_name,
     text,
+    truth,
 )
 
 PROTOCOL = 1
@@ -77,7 +78,10 @@ class StateFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceTable:
-    """Everything a launcher is told. `hangup` says what SIGHUP means: `stop` or `reload`."""
+    """Everything a launcher is told. `hangup` says what SIGHUP means: `stop` or `reload`.
+
+    `cgroups`: launches get one each, where that is possible.
+    """
 
     installation: str
     lock_file: str
@@ -86,6 +90,7 @@ class ServiceTable:
     stop_timeout_s: float
     services: tuple[Service, ...]
     hangup: str = "stop"
+    cgroups: bool = True
 
 
 def load(path: str) -> ServiceTable:
@@ -103,7 +108,17 @@ def load(path: str) -> ServiceTable:
 
 def _table(fields: Fields) -> ServiceTable:
     fields.only(
-        *("protocol", "installation", "lock_file", "log_dir", "state_file", "stop_timeout_s", "hangup", "services")
+        *(
+            "protocol",
+            "installation",
+            "lock_file",
+            "log_dir",
+            "state_file",
+            "stop_timeout_s",
+            "hangup",
+            "cgroups",
+            "services",
+        )
     )
     fields.get("protocol", _this_protocol)
     services = tuple(_service(service) for service in fields.objects("services"))
@@ -115,6 +130,7 @@ def _table(fields: Fields) -> ServiceTable:
         stop_timeout_s=fields.get("stop_timeout_s", positive),
         services=services,
         hangup=fields.optional("hangup", one_of("stop", "reload")) or "stop",
+        cgroups=fields.get("cgroups", truth) if fields.has("cgroups") else True,
     )
     _check_consistency(table)
     return table

@@ -9,19 +9,21 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class LaunchName:
-    """Which launch of which instance of which agent."""
+    """Which launch of which instance of which agent, and the user it runs as, if not the manager's."""
 
     agent_id: str
     instance_id: str
     launch_id: str
+    run_as: str | None = None
 
 
 class Identities(Protocol):
     """Makes and destroys the credentials of launches."""
 
-    def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
-        """Make the launch's user; returns the path of its credentials file (0600). Raises OSError when that fails.
+    def issue(self, launch: LaunchName) -> str:
+        """Make the launch's user; returns the path of its credentials file, which only whoever it runs as may read.
 
+        Raises OSError when that fails, ValueError where the machine has no such user.
         The path is empty where launches have no users of their own.
         """
         ...

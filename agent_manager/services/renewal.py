@@ -32,7 +32,7 @@ class Renewal:
     def look(self) -> None:
         """Renew what is due. What cannot be written is due still at the next look."""
         launches = [
-            LaunchName(instance.agent_id, instance.id, instance.launch.launch_id)
+            LaunchName(instance.agent_id, instance.id, instance.launch.launch_id, instance.launch.spec.run_as)
             for instance in self._supervisor.instances.values()
             if instance.launch is not None and instance.launch.pid is not None and not instance.launch.ended
         ]

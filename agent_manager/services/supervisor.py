@@ -32,7 +32,7 @@ from agent_manager.domain.restart_budget import BudgetPolicy, RestartBudget
 from agent_manager.domain.steps import Action, Context, CountRestart, Drain, RecordExit, Signal, Spawn
 from agent_manager.ports.bus import AgentChannel
 from agent_manager.ports.clock import Chance, Clock
-from agent_manager.ports.identities import Identities
+from agent_manager.ports.identities import Identities, LaunchName
 from agent_manager.ports.launcher import (
     LaunchEmptied,
     Launcher,
@@ -370,7 +370,8 @@ class Supervisor:
             return
         try:
             with self._tracer.span("spawn", {"instance_id": instance_id, "launch_id": launch_id}):
-                credentials = self._identities.issue(instance.agent_id, instance_id, launch_id)
+                name = LaunchName(instance.agent_id, instance_id, launch_id, spawn.launch.spec.run_as)
+                credentials = self._identities.issue(name)
                 pid, started_at = await self._launcher.spawn(instance, spawn.expected_launch_id, credentials)
         except (LauncherError, AgentManagerError, OSError, ValueError) as error:
             slot_taken = isinstance(error, SpawnFailedError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from agent_manager.domain import supervision
 from agent_manager.domain.agents import Agent
@@ -47,7 +48,7 @@ def agent(agent_id: str = "echo", *, spec: AgentSpec = SPEC, lifecycle: Lifecycl
     )
 
 
-def process_exit(launch_id: str, *, code: int | None = 1, signal: int | None = None) -> ProcessExit:
+def process_exit(launch_id: str, *, code: int | None = 1, signal: int | None = None, **changes: Any) -> ProcessExit:
     """The end of a main process."""
     return ProcessExit(
         launch_id=launch_id,
@@ -60,6 +61,7 @@ def process_exit(launch_id: str, *, code: int | None = 1, signal: int | None = N
         system_s=0.0,
         started_at=0.0,
         ended_at=1.0,
+        **changes,
     )
 
 

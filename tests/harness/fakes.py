@@ -89,10 +89,10 @@ class FakeIdentities:
     renewed: list[set[str]] = field(default_factory=list)
     failure: OSError | None = None
 
-    def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
+    def issue(self, launch: LaunchName) -> str:
         self._fail()
-        self.living.add(launch_id)
-        return f"/credentials/{launch_id}"
+        self.living.add(launch.launch_id)
+        return f"/credentials/{launch.launch_id}"
 
     def renew(self, launches: Iterable[LaunchName]) -> None:
         self._fail()

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from agent_manager.launcher.frames import FrameDecoder, FrameError, Message, encode
+from tests.harness.cgroups import remove_cgroups
 from tests.harness.waiting import wait_until
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -157,7 +158,7 @@ class RunningLauncher:
 
         def running() -> list[psutil.Process]:
             children = psutil.Process(self.process.pid).children()
-            return [child for child in children if "agent_manager.launcher.log_pump" in child.cmdline()]
+            return [child for child in children if _runs(child, "agent_manager.launcher.log_pump")]
 
         process: psutil.Process = wait_until(running)[0]
         return process
@@ -207,6 +208,12 @@ class RunningLauncher:
             return bool(process.environ().get("AGENT_MANAGER_INSTALLATION") == self.table["installation"])
         except (psutil.Error, OSError):
             return False
+
+
+def _runs(process: psutil.Process, module: str) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):  # which a zombie is as well
+        return module in process.cmdline()
+    return False
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -322,6 +329,7 @@ def running_launcher(
             for manager in launcher.managers:
                 manager.close()
             wait_until(lambda: not launcher.processes())
+            remove_cgroups(launcher.table["installation"])
 
 
 def _accept(listener: socket.socket, launcher: RunningLauncher, answers_pings: bool) -> None:

@@ -23,6 +23,7 @@ from agent_manager.adapters.nats.credentials import LaunchIdentities
 from agent_manager.adapters.nats.embedded import EmbeddedNats, free_port, prepare
 from agent_manager.adapters.system import SystemClock
 from agent_manager.nats_access.client import AccessClient
+from agent_manager.ports.identities import LaunchName
 from agent_manager.protocol import subjects
 from tests.harness.waiting import eventually
 
@@ -62,6 +63,7 @@ class NatsHarness:
         """Identities of launches whose users live that long."""
         return LaunchIdentities(
             directory=self.prepared.files.launch_credentials,
+            directory_of_others=self.prepared.files.launch_credentials.with_name("others"),
             issuer=self.prepared.keyring.issuer,
             node_id=self.node_id,
             clock=SystemClock(),
@@ -82,7 +84,7 @@ class NatsHarness:
 
     async def connect_as_launch(self, agent_id: str, instance_id: str, launch_id: str, **options: Any) -> Client:
         """A connection of one launch, whose identity is issued first."""
-        path = self.identities.issue(agent_id, instance_id, launch_id)
+        path = self.identities.issue(LaunchName(agent_id, instance_id, launch_id))
         return await self.connect(Path(path), subjects.inbox_prefix(instance_id, launch_id), **options)
 
     async def connect(self, credentials: Path | RawCredentials, inbox_prefix: str, **options: Any) -> Client:

@@ -24,6 +24,7 @@ from nats.aio.client import Client
 
 from agent_manager.adapters.nats.embedded import NatsFiles
 from agent_manager.protocol import subjects
+from tests.harness.cgroups import remove_cgroups
 from tests.harness.waiting import eventually
 
 SHIPPED = Path(__file__).parents[2] / "agent_packages"
@@ -97,6 +98,8 @@ class Node:
         for left in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
+        if (self.data_dir / "node.json").exists():
+            remove_cgroups(self.tag().partition("=")[2])
         await self.http.aclose()
 
     # ---------------------------------------------------------------- looking at it

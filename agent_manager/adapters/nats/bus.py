@@ -16,6 +16,9 @@ from agent_manager.nats_access.resolving import Resolved
 from agent_manager.ports.clock import Clock
 from agent_manager.ports.identities import Identities
 
+PLACE_FOR_OTHERS = Path("/run/agent-manager")
+"""Credentials of launches that run as other users, below it: they reach nothing in the data directory."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bus:
@@ -50,6 +53,7 @@ def bus_of(resolved: Resolved, signing: Signing | None, *, data_dir: Path, node_
     else:
         identities = LaunchIdentities(
             directory=files.launch_credentials,
+            directory_of_others=PLACE_FOR_OTHERS / node_id,
             issuer=load_issuer(signing.key, signing.account),
             node_id=node_id,
             clock=clock,

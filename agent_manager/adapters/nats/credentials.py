@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent_manager.adapters.nats.jwt import user_jwt
 from agent_manager.adapters.nats.keyring import Issuer
-from agent_manager.adapters.nats.private_files import make_private_directory, write_private
+from agent_manager.adapters.nats.private_files import make_directory_of_others, make_private_directory, write_private
+from agent_manager.adapters.users import find_user
 from agent_manager.domain.identifiers import check_agent_id, split_instance_id
 from agent_manager.nats_access.credentials_file import read_credentials
 from agent_manager.nats_access.errors import CredentialsError
@@ -72,7 +72,7 @@ def write_program_user(program: Program, issuer: Issuer, now: float, lifetime_s:
 class SharedIdentities:
     """The port `Identities` where launches connect as the manager does: there is nothing to make or to renew."""
 
-    def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
+    def issue(self, launch: LaunchName) -> str:
         """See the port."""
         return ""
 
@@ -97,6 +97,7 @@ class LaunchIdentities:
         self,
         *,
         directory: Path,
+        directory_of_others: Path,
         issuer: Issuer,
         node_id: str,
         clock: Clock,
@@ -105,9 +106,10 @@ class LaunchIdentities:
     ) -> None:
         """`directory` belongs to these files alone. `lifetime_s` None: users do not expire.
 
-        `programs` are renewed along with the launches.
+        `directory_of_others` is for launches that run as other users, who reach nothing in `directory`. `programs` are
+        renewed along with the launches.
         """
-        self._directory = directory
+        self._directories = (directory, directory_of_others)
         self._programs = tuple(programs)
         self._renewal_at: dict[Path, float] = {}
         self._issuer = issuer
@@ -115,26 +117,36 @@ class LaunchIdentities:
         self._clock = clock
         self._lifetime_s = lifetime_s
 
-    def issue(self, agent_id: str, instance_id: str, launch_id: str) -> str:
+    def issue(self, launch: LaunchName) -> str:
         """Make the launch's user; returns the path of its credentials file. Issuing again replaces the file.
 
         Raises InvalidRequestError for an agent or instance id that is none, ValueError when they do not belong
-        together or another id is no subject token, OSError when the file cannot be written.
+        together, another id is no subject token or the machine has no such user, OSError when the file cannot be
+        written.
         """
-        check_agent_id(agent_id)
-        if split_instance_id(instance_id)[0] != agent_id:
-            raise ValueError(f"{instance_id!r} is not an instance of the agent {agent_id!r}")
-        permissions = of_launch(agent_id=agent_id, node_id=self._node_id, instance_id=instance_id, launch_id=launch_id)
+        check_agent_id(launch.agent_id)
+        if split_instance_id(launch.instance_id)[0] != launch.agent_id:
+            raise ValueError(f"{launch.instance_id!r} is not an instance of the agent {launch.agent_id!r}")
+        permissions = of_launch(
+            agent_id=launch.agent_id,
+            node_id=self._node_id,
+            instance_id=launch.instance_id,
+            launch_id=launch.launch_id,
+        )
         text = issue_user(
             self._issuer,
-            name=f"{instance_id}.{launch_id}",
+            name=f"{launch.instance_id}.{launch.launch_id}",
             permissions=permissions,
             issued_at=self._clock.now().wall,
             lifetime_s=self._lifetime_s,
         )
-        path = self._path(launch_id)
-        make_private_directory(self._directory)
-        write_private(path, text)
+        path = self._path(launch)
+        if launch.run_as is None:
+            make_private_directory(path.parent)
+            write_private(path, text)
+        else:
+            make_directory_of_others(path.parent)
+            write_private(path, text, owner=find_user(launch.run_as).uid)
         self._renewal_at.pop(path, None)
         return str(path)
 
@@ -143,8 +155,8 @@ class LaunchIdentities:
         failure: OSError | None = None
         for launch in launches:
             try:
-                if self._due(self._path(launch.launch_id)):
-                    self.issue(launch.agent_id, launch.instance_id, launch.launch_id)
+                if self._due(self._path(launch)):
+                    self.issue(launch)
             except OSError as error:
                 failure = error
         for program in self._programs:
@@ -159,17 +171,18 @@ class LaunchIdentities:
 
     def destroy(self, launch_id: str) -> None:
         """Remove the launch's credentials; nothing happens when there are none. Raises OSError."""
-        path = self._path(launch_id)
-        self._renewal_at.pop(path, None)
-        with suppress(FileNotFoundError):
-            path.unlink()
+        for directory in self._directories:
+            path = directory / _file_of(launch_id)
+            self._renewal_at.pop(path, None)
+            path.unlink(missing_ok=True)
 
     def keep_only(self, launch_ids: frozenset[str]) -> None:
         """Remove the credentials of every other launch, and what a killed writer left. Raises OSError."""
-        kept = {self._path(launch_id).name for launch_id in launch_ids}
-        for path in self._directory.glob("*"):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+        kept = {_file_of(launch_id) for launch_id in launch_ids}
+        for directory in self._directories:
+            for path in directory.glob("*"):
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
 
     def _due(self, path: Path) -> bool:
         """Whether half of its life is over. A file is read once; whoever writes it forgets what was read."""
@@ -180,5 +193,9 @@ class LaunchIdentities:
                 return True
         return self._clock.now().wall >= self._renewal_at[path]
 
-    def _path(self, launch_id: str) -> Path:
-        return self._directory / f"{token(launch_id)}{_SUFFIX}"
+    def _path(self, launch: LaunchName) -> Path:
+        return self._directories[launch.run_as is not None] / _file_of(launch.launch_id)
+
+
+def _file_of(launch_id: str) -> str:
+    return f"{token(launch_id)}{_SUFFIX}"

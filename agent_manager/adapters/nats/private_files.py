@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -16,8 +18,20 @@ def make_private_directory(path: Path) -> None:
     path.chmod(0o700)
 
 
-def write_private(path: Path, text: str, *, durable: bool = False) -> None:
-    """Replace `path` by a file (0600) with this text; at no moment is a part of it seen.
+def make_directory_of_others(path: Path) -> None:
+    """Make `path`, in which everybody finds what they know the name of and may read, and nobody else makes anything.
+
+    Raises OSError, also where somebody else has made it.
+    """
+    path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "this is not a directory of ours", str(path))
+    path.chmod(0o711)
+
+
+def write_private(path: Path, text: str, *, durable: bool = False, owner: int | None = None) -> None:
+    """Replace `path` by a file (0600) with this text; at no moment is a part of it seen. `owner` None: ours.
 
     `durable`: it survives a loss of power from the moment this returns, at the price of two writes to the disk. Raises
     OSError; the file is then as it was.
@@ -27,6 +41,8 @@ def write_private(path: Path, text: str, *, durable: bool = False) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
+            if owner is not None:
+                os.fchown(file.fileno(), owner, -1)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -21,6 +21,7 @@ from agent_manager.domain.specification import (
     OnInactive,
     Readiness,
     ReadinessMode,
+    ResourceLimits,
     RestartMode,
     RestartPolicy,
     Runtime,
@@ -47,6 +48,7 @@ _SPEC = AgentSpec(name="", version="", directory="", working_directory="")
 _CAPABILITY = Capability(name="")
 
 _DAY_S = 86_400
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?"
 _SECONDS = "a number of seconds"
 
 Title = Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,128}", "a string of 1 to 128 characters on one line")]
@@ -183,6 +185,33 @@ class LogsSection(Section):
     )
 
 
+class LimitsSection(Section):
+    """What an instance may use.
+
+    `memory_mb`, `cpu` and `processes` bound an instance with all it has started where the node has cgroups for it (see
+    Limits); no limit but where one is given.
+    """
+
+    memory_mb: Annotated[int, within(1, 10_000_000, "a whole number of MB")] | None = Field(
+        None, description="MB of memory (1,000,000 bytes). What needs more is killed, and started again by its policy"
+    )
+    cpu: Annotated[float, within(0.01, 10_000, "a number of processors")] | None = Field(
+        None, description="processors it may keep busy, such as 0.5 or 2; it waits when it has had them"
+    )
+    processes: Annotated[int, within(1, 1_000_000, "a whole number")] | None = Field(
+        None, description="processes and threads at the same time; starting one more fails"
+    )
+    open_files: Annotated[int, within(16, 10_000_000, "a whole number")] | None = Field(
+        None, description="descriptors each of its processes may have open"
+    )
+    cpu_seconds: Annotated[int, within(1, 1_000_000_000, "a whole number of seconds")] | None = Field(
+        None, description="processor time each of its processes may use in all; SIGXCPU then, SIGKILL 5 s of it later"
+    )
+    nice: Annotated[int, within(-20, 19, "a whole number")] | None = Field(
+        None, description="niceness: 19 lets all others go first; below 0 is for root"
+    )
+
+
 class CapabilitySection(Section):
     """What it can do.
 
@@ -265,6 +294,14 @@ class Manifest(Section):
     heartbeat: HeartbeatSection | None = HeartbeatSection()
     stop: StopSection = StopSection()
     logs: LogsSection = LogsSection()
+    limits: LimitsSection = LimitsSection()
+    run_as: Annotated[str, matching(_USER, "user or user:group, by name or number")] | None = Field(
+        _SPEC.run_as, description="the user it runs as; the node has to run as root for it. See Limits"
+    )
+    no_new_privileges: Flag = Field(
+        _SPEC.no_new_privileges,
+        description="nothing it executes gains privileges by set-user-id bits or file capabilities",
+    )
 
     @field_validator("heartbeat", mode="before")
     @classmethod
@@ -315,6 +352,9 @@ class Manifest(Section):
             heartbeat=HeartbeatPolicy(**dict(self.heartbeat)) if self.heartbeat is not None else None,
             stop=StopPolicy(**dict(self.stop)),
             logs=LogPolicy(**dict(self.logs)),
+            limits=ResourceLimits(**dict(self.limits)),
+            run_as=self.run_as,
+            no_new_privileges=self.no_new_privileges,
         )
 
     def _readiness(self) -> Readiness:

@@ -77,7 +77,7 @@ EXITS = Metric(
     kind=Kind.COUNTER,
     help="Ended launches by reason",
     labels=("reason",),
-    values="`requested`, `completed`, `crash`, `watchdog`, `start-timeout`, `start-failed`",
+    values="`requested`, `completed`, `crash`, `oom`, `watchdog`, `start-timeout`, `start-failed`",
 )
 HEARTBEAT_AGE = Metric(
     name="agent_manager_oldest_heartbeat_age_seconds",

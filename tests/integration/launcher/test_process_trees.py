@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.harness.cgroups import wants_cgroups
 from tests.harness.launcher import NODE_PYTHON, RunningLauncher, process_in, running_launcher
 from tests.harness.waiting import wait_until
 
@@ -13,9 +14,11 @@ _FAMILY = (*NODE_PYTHON, str(Path(__file__).with_name("family.py")))
 _KINDS = ["child", "session", "daemon", "blank", "nested"]
 
 
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[RunningLauncher]:
-    with running_launcher(tmp_path) as launcher:
+@pytest.fixture(params=[True, False], ids=["cgroups", "no cgroups"])
+def launcher(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RunningLauncher]:
+    if request.param:
+        wants_cgroups()
+    with running_launcher(tmp_path, cgroups=request.param) as launcher:
         yield launcher
 
 

@@ -14,6 +14,7 @@ from nats.js.api import RetentionPolicy
 from nats.micro.service import ServiceConfig
 
 from agent_manager.adapters.nats.credentials import LaunchIdentities
+from agent_manager.ports.identities import LaunchName
 from agent_manager.protocol import subjects
 from tests.harness.fakes import FakeClock
 from tests.harness.nats_server import NODE_ID, NatsHarness, settle
@@ -235,11 +236,12 @@ async def test_two_launches_share_the_requests_to_their_agent(nats: NatsHarness)
 async def test_clocks_may_differ_by_less_than_half_a_lifetime(nats: NatsHarness, ahead_s: float) -> None:
     identities = LaunchIdentities(
         directory=nats.files.launch_credentials,
+        directory_of_others=nats.files.launch_credentials.with_name("others"),
         issuer=nats.prepared.keyring.issuer,
         node_id=NODE_ID,
         clock=FakeClock(wall=time.time() + ahead_s),
         lifetime_s=4_000,
     )
-    path = identities.issue("echo", "echo_0", "launch1")
+    path = identities.issue(LaunchName("echo", "echo_0", "launch1"))
     client = await nats.connect(Path(path), subjects.inbox_prefix("echo_0", "launch1"))
     await client.flush()

@@ -14,6 +14,7 @@ from nats.aio.client import Client, RawCredentials
 from agent_manager.adapters.nats.credentials import issue_user
 from agent_manager.adapters.nats.keyring import Issuer, load_keyring, load_or_create_keyring
 from agent_manager.adapters.nats.private_files import write_private
+from agent_manager.ports.identities import LaunchName
 from agent_manager.protocol import subjects
 from agent_manager.protocol.permissions import OF_MANAGER
 from tests.harness.nats_server import NatsHarness, settle
@@ -70,7 +71,7 @@ async def test_an_expired_user_is_refused(nats: NatsHarness) -> None:
 
 
 async def test_the_server_closes_the_connection_of_a_launch_whose_user_expires(nats: NatsHarness) -> None:
-    path = nats.identities_for(lifetime_s=2).issue("echo", "echo_0", "launch1")
+    path = nats.identities_for(lifetime_s=2).issue(LaunchName("echo", "echo_0", "launch1"))
     closed = asyncio.Event()
 
     async def note_closed() -> None:

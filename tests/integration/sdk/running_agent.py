@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agent_manager.nats_access import environment as bus_environment
+from agent_manager.ports.identities import LaunchName
 from agent_manager.protocol import environment, subjects
 from agent_manager.protocol.messages import MetricsReport, Response, StatusReport
 from tests.harness.nats_server import NODE_ID, NatsHarness
@@ -108,7 +109,7 @@ def launch_environment(nats: NatsHarness, *, agent_id: str = AGENT_ID, ordinal: 
         environment.AGENT_CONFIG: json.dumps({"greeting": "hello"}),
         environment.AGENT_HEARTBEAT_INTERVAL_S: "0.1",
         bus_environment.NATS_URL: nats.url,
-        bus_environment.NATS_CREDS: nats.identities.issue(agent_id, instance_id, launch_id),
+        bus_environment.NATS_CREDS: nats.identities.issue(LaunchName(agent_id, instance_id, launch_id)),
     }
 
 

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agent_manager.nats_access import environment as bus_environment
+from agent_manager.ports.identities import LaunchName
 from agent_manager.protocol import environment, subjects
 from agent_manager.protocol.messages import Response
 from tests.harness.nats_server import NatsHarness, running_nats
@@ -137,7 +138,7 @@ async def test_an_answer_that_cannot_be_sent_any_more_does_not_disturb_the_stop(
 
 def short_lived(nats: NatsHarness, folder: Path, lifetime_s: float) -> str:
     """A credentials file of the launch that expires; written in one step, as its renewal is."""
-    issued = nats.identities_for(lifetime_s=lifetime_s).issue("worker", "worker_0", "launch-0")
+    issued = nats.identities_for(lifetime_s=lifetime_s).issue(LaunchName("worker", "worker_0", "launch-0"))
     shutil.copy(issued, folder / "new.creds")
     return str((folder / "new.creds").rename(folder / "short-lived.creds"))
 
@@ -189,7 +190,7 @@ async def test_credentials_refused_on_reconnection_end_the_agent_too(
     nats: NatsHarness, folder: Path, tmp_path: Path
 ) -> None:
     async with running_nats(tmp_path / "other") as other, running_agent(nats, folder, AGENT) as agent:
-        foreign = other.identities.issue("worker", "worker_0", "launch-0")
+        foreign = other.identities.issue(LaunchName("worker", "worker_0", "launch-0"))
         shutil.copy(foreign, launch_environment(nats)[bus_environment.NATS_CREDS])
         await nats.restart()
         assert await agent.ends() == 75
@@ -199,7 +200,7 @@ async def test_credentials_refused_at_the_first_connection_are_tried_again(
     nats: NatsHarness, folder: Path, tmp_path: Path
 ) -> None:
     async with running_nats(tmp_path / "other") as other:
-        foreign = {bus_environment.NATS_CREDS: other.identities.issue("worker", "worker_0", "launch-0")}
+        foreign = {bus_environment.NATS_CREDS: other.identities.issue(LaunchName("worker", "worker_0", "launch-0"))}
         async with running_agent(nats, folder, AGENT, until=None, variables=foreign) as agent:
             await eventually(lambda: "trying again" in agent.output)
             # A server that hangs up on what it has not read takes its reason along; it is asked again.

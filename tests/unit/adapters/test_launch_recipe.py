@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,7 @@ def test_the_environment_says_who_the_launch_is_and_where_the_bus() -> None:
         "NATS_URL": "nats://127.0.0.1:4222",
         "NATS_CREDS": "/credentials/launch1.creds",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
     }
 
 
@@ -106,7 +108,8 @@ def test_python_agents_share_a_zygote_unless_python_itself_reads_what_they_set()
     python = replace(SPEC, entrypoint="agent.py")
     surroundings = {"HOME": "/root", "SECRET": "s", "LANG": "C"}
     shared = ZygoteStart(
-        environment={"HOME": "/root", "LANG": "C", "PYTHONUNBUFFERED": "1"}, preload=("agent_manager.sdk.rehearsal",)
+        environment={"HOME": "/root", "LANG": "C", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
+        preload=("agent_manager.sdk.rehearsal",),
     )
     assert prepared(python, **surroundings).zygote == shared
     assert prepared(replace(python, env={"MODE": "mine"}), **surroundings).zygote == shared
@@ -118,7 +121,12 @@ def test_python_agents_share_a_zygote_unless_python_itself_reads_what_they_set()
 def test_what_is_imported_beforehand_may_read_every_variable_but_those_of_the_launch() -> None:
     python = replace(SPEC, entrypoint="agent.py", preload=("numpy",), env={"OMP_NUM_THREADS": "1"})
     assert prepared(python, HOME="/root").zygote == ZygoteStart(
-        environment={"HOME": "/root", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        environment={
+            "HOME": "/root",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
+        },
         preload=("agent_manager.sdk.rehearsal", "numpy"),
     )
 
@@ -126,3 +134,20 @@ def test_what_is_imported_beforehand_may_read_every_variable_but_those_of_the_la
 def test_other_programs_have_no_zygote() -> None:
     assert prepared(replace(SPEC, command=("node", "agent.js"), entrypoint=None)).zygote is None
     assert prepared(replace(SPEC, entrypoint="agent.py", runtime=Runtime.EXEC)).zygote is None
+
+
+def test_who_runs_as_somebody_finds_that_users_home() -> None:
+    start = prepared(replace(SPEC, run_as="nobody:0"), HOME="/root", USER="root")
+    assert start.user is not None
+    assert (start.user.uid, start.user.gid) == (pwd.getpwnam("nobody").pw_uid, 0)
+    assert (start.environment["USER"], start.environment["HOME"]) == ("nobody", pwd.getpwnam("nobody").pw_dir)
+    assert prepared(replace(SPEC, run_as="nobody", env={"HOME": "/mine"})).environment["HOME"] == "/mine"
+
+
+@pytest.mark.parametrize(
+    ("run_as", "complaint"),
+    [("no-such-user", "has no user no-such-user"), ("nobody:no-such-group", "has no group no-such-group")],
+)
+def test_a_user_that_does_not_exist_is_named(run_as: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        prepared(replace(SPEC, run_as=run_as))

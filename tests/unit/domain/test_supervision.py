@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +29,7 @@ from agent_manager.domain.specification import (
     OnInactive,
     Readiness,
     ReadinessMode,
+    ResourceLimits,
     RestartMode,
     RestartPolicy,
     StopPolicy,
@@ -221,11 +223,19 @@ def test_silence_makes_it_inactive_then_the_watchdog_kills_and_restarts_it() -> 
     it.wait(0.2)
     assert it.status == "inactive"
     assert "60 s" in it.instance.reason
-    assert signals(it.wait(5.0)) == ["SIGKILL"]
+    # A Python program tells its stacks then; what does not even do that is killed.
+    assert signals(it.wait(5.0)) == ["SIGABRT"]
+    assert signals(it.wait(2.0)) == ["SIGKILL"]
     actions = it.gone(code=None, signal=9)
     recorded = next(action.exit for action in actions if isinstance(action, RecordExit))
     assert recorded.reason is ExitReason.WATCHDOG
     assert it.status == "starting"
+
+
+def test_a_program_that_is_no_python_is_killed_at_once_when_it_hangs() -> None:
+    it = VirtualInstance(spec=replace(SPEC, entrypoint=None, command=("./run",))).running()
+    it.wait(61.0)
+    assert signals(it.wait(5.0)) == ["SIGKILL"]
 
 
 def test_a_heartbeat_brings_an_inactive_instance_back() -> None:
@@ -570,3 +580,83 @@ def test_what_somebody_asks_for_counts_against_no_budget() -> None:
     it.exited()
     (spawn,) = it.feed(Emptied(launch_id=it.launch_id))
     assert isinstance(spawn, Spawn)
+
+
+# ---------------------------------------------------------------- why it ended, and whether a restart is of use
+
+
+def ended(it: VirtualInstance, *, said: str | None = None, **how: Any) -> list[Action]:
+    """The present launch ends; its last words are told in the end, or not at all."""
+    launch_id = it.launch_id
+    it.exited(**how)
+    it.feed(Emptied(launch_id=launch_id))
+    if said is None:
+        return []
+    told = process_exit(launch_id, last_lines=LastLines(err=tuple(said.splitlines())), **how)
+    return it.feed(Exited(exit=told))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Traceback (most recent call last):\n  ...\nModuleNotFoundError: No module named 'reqests'",
+        "  File 'agent.py', line 3\n    def f(:\nSyntaxError: invalid syntax",
+        "ImportError: cannot import name 'x' from 'y'",
+        "Error: Cannot find module 'expres'\nRequire stack:\n- /app/agent.js\n\nNode.js v20.20.2",
+        "agent_manager.sdk.errors.DefinitionError: command 'status' is built in",
+    ],
+)
+def test_what_cannot_be_loaded_is_not_started_again_and_again(said: str) -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.started()
+    ended(it, said=said, code=1)
+    assert it.status == "error"
+    assert it.instance.start_at is None
+    assert "no restart mends that" in it.instance.reason
+    assert any(line in it.instance.reason for line in said.splitlines())
+    assert it.wait(1000.0) == []
+    it.target(run=True, start_serial=1)
+    assert it.status == "starting"
+
+
+@pytest.mark.parametrize(("code", "said"), [(78, "configuration is wrong"), (127, "not found"), (126, "executed")])
+def test_codes_that_say_so_are_permanent(code: int, said: str) -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.started()
+    ended(it, code=code)
+    assert it.status == "error"
+    assert said in it.instance.reason
+
+
+def test_a_module_that_is_missing_late_is_a_crash_like_any_other() -> None:
+    it = VirtualInstance().running()
+    it.wait(31.0)
+    it.heartbeat()
+    ended(it, said="ModuleNotFoundError: No module named 'lazy'", code=1)
+    assert it.status == "starting"
+
+
+def test_what_has_never_been_ready_is_started_again_after_a_moment() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.started()
+    ended(it, said="ValueError: for now", code=1)
+    assert (it.status, it.instance.start_at) == ("backoff", it.now + 0.1)
+
+
+def test_a_kill_for_want_of_memory_is_named() -> None:
+    it = VirtualInstance(spec=replace(SPEC, limits=ResourceLimits(memory_mb=64))).running()
+    it.feed(Exited(exit=process_exit(it.launch_id, code=None, signal=9, oom_killed=True)))
+    assert it.instance.last_exit is not None
+    assert it.instance.last_exit.reason is ExitReason.OOM
+    assert "limits.memory_mb is 64" in it.instance.last_exit.message
+    assert it.instance.last_exit.failed
+
+
+def test_the_end_of_its_processor_time_is_named() -> None:
+    it = VirtualInstance(spec=replace(SPEC, limits=ResourceLimits(cpu_seconds=10))).running()
+    it.feed(Exited(exit=process_exit(it.launch_id, code=None, signal=24)))
+    assert it.instance.last_exit is not None
+    assert "limits.cpu_seconds (10)" in it.instance.last_exit.message

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,12 @@ class StoppedClock:
 
 def identities(directory: Path, *, lifetime_s: float | None = None) -> LaunchIdentities:
     return LaunchIdentities(
-        directory=directory, issuer=ISSUER, node_id="node-1", clock=StoppedClock(), lifetime_s=lifetime_s
+        directory=directory,
+        directory_of_others=directory.with_name("others"),
+        issuer=ISSUER,
+        node_id="node-1",
+        clock=StoppedClock(),
+        lifetime_s=lifetime_s,
     )
 
 
@@ -71,7 +78,7 @@ def test_a_user_lives_as_long_as_it_was_given(lifetime_s: float | None, expires_
 def test_a_launch_gets_its_own_permissions_in_a_file_of_its_own(tmp_path: Path) -> None:
     identity: Identities = identities(tmp_path / "creds", lifetime_s=60)
 
-    path = Path(identity.issue("echo", "echo_0", "launch1"))
+    path = Path(identity.issue(LaunchName("echo", "echo_0", "launch1")))
 
     claims = claims_of(path.read_text())
     expected = of_launch(agent_id="echo", node_id="node-1", instance_id="echo_0", launch_id="launch1")
@@ -87,10 +94,16 @@ def test_only_what_has_lived_half_of_its_life_is_renewed_with_a_key_of_its_own(t
     program = Program("api", tmp_path / "api.creds", OF_API)
     write_program_user(program, ISSUER, NOW, 100)
     renewing = LaunchIdentities(
-        directory=tmp_path / "creds", issuer=ISSUER, node_id="node-1", clock=clock, lifetime_s=100, programs=[program]
+        directory=tmp_path / "creds",
+        directory_of_others=tmp_path / "others",
+        issuer=ISSUER,
+        node_id="node-1",
+        clock=clock,
+        lifetime_s=100,
+        programs=[program],
     )
     launch = LaunchName("echo", "echo_0", "launch1")
-    path = Path(renewing.issue("echo", "echo_0", "launch1"))
+    path = Path(renewing.issue(LaunchName("echo", "echo_0", "launch1")))
     first, first_of_program = path.read_text(), program.path.read_text()
 
     clock.advance(49)
@@ -113,9 +126,16 @@ def test_a_successor_renews_what_its_predecessor_issued_and_restores_what_is_gon
     clock = FakeClock(wall=NOW)
 
     def manager() -> LaunchIdentities:
-        return LaunchIdentities(directory=tmp_path, issuer=ISSUER, node_id="node-1", clock=clock, lifetime_s=100)
+        return LaunchIdentities(
+            directory=tmp_path,
+            directory_of_others=tmp_path / "others",
+            issuer=ISSUER,
+            node_id="node-1",
+            clock=clock,
+            lifetime_s=100,
+        )
 
-    old, gone = (Path(manager().issue("echo", "echo_0", launch)) for launch in ("launch1", "launch2"))
+    old, gone = (Path(manager().issue(LaunchName("echo", "echo_0", launch))) for launch in ("launch1", "launch2"))
     gone.unlink()
     clock.advance(50)
     manager().renew([LaunchName("echo", "echo_0", "launch1"), LaunchName("echo", "echo_0", "launch2")])
@@ -124,8 +144,15 @@ def test_a_successor_renews_what_its_predecessor_issued_and_restores_what_is_gon
 
 def test_users_without_expiry_are_never_renewed(tmp_path: Path) -> None:
     clock = FakeClock(wall=NOW)
-    renewing = LaunchIdentities(directory=tmp_path, issuer=ISSUER, node_id="node-1", clock=clock, lifetime_s=None)
-    path = Path(renewing.issue("echo", "echo_0", "launch1"))
+    renewing = LaunchIdentities(
+        directory=tmp_path,
+        directory_of_others=tmp_path / "others",
+        issuer=ISSUER,
+        node_id="node-1",
+        clock=clock,
+        lifetime_s=None,
+    )
+    path = Path(renewing.issue(LaunchName("echo", "echo_0", "launch1")))
     first = path.read_text()
     clock.advance(10**9)
     renewing.renew([LaunchName("echo", "echo_0", "launch1")])
@@ -137,7 +164,13 @@ def test_what_cannot_be_written_does_not_keep_the_others_from_being_renewed(tmp_
     lost = Program("api", tmp_path / "nowhere" / "api.creds", OF_API)
     kept = Program("service", tmp_path / "service.creds", OF_SERVICE)
     renewing = LaunchIdentities(
-        directory=tmp_path / "c", issuer=ISSUER, node_id="n", clock=clock, lifetime_s=9, programs=[lost, kept]
+        directory=tmp_path / "c",
+        directory_of_others=tmp_path / "others",
+        issuer=ISSUER,
+        node_id="n",
+        clock=clock,
+        lifetime_s=9,
+        programs=[lost, kept],
     )
     with pytest.raises(OSError, match="nowhere"):
         renewing.renew([])
@@ -146,7 +179,7 @@ def test_what_cannot_be_written_does_not_keep_the_others_from_being_renewed(tmp_
 
 def test_destroying_removes_the_launchs_file_and_no_other(tmp_path: Path) -> None:
     identity = identities(tmp_path)
-    gone, kept = (Path(identity.issue("echo", "echo_0", launch)) for launch in ("launch1", "launch2"))
+    gone, kept = (Path(identity.issue(LaunchName("echo", "echo_0", launch))) for launch in ("launch1", "launch2"))
     identity.destroy("launch1")
     identity.destroy("launch1")
     assert (gone.exists(), kept.exists()) == (False, True)
@@ -155,7 +188,7 @@ def test_destroying_removes_the_launchs_file_and_no_other(tmp_path: Path) -> Non
 def test_only_what_belongs_to_the_launches_named_is_kept(tmp_path: Path) -> None:
     identity = identities(tmp_path)
     for launch in ("launch1", "launch2", "launch3"):
-        identity.issue("echo", "echo_0", launch)
+        identity.issue(LaunchName("echo", "echo_0", launch))
     (tmp_path / ".partial-left-by-a-killed-writer").write_text("half a seed")
 
     identity.keep_only(frozenset({"launch2", "never-issued"}))
@@ -170,20 +203,43 @@ def test_keeping_nothing_where_nothing_was_issued_is_no_fault(tmp_path: Path) ->
 @pytest.mark.parametrize("agent_id", ["manager", "Echo", "a_b", ""])
 def test_an_agent_id_that_would_open_other_subjects_is_refused(tmp_path: Path, agent_id: str) -> None:
     with pytest.raises(InvalidRequestError):
-        identities(tmp_path).issue(agent_id, f"{agent_id}_0", "launch1")
+        identities(tmp_path).issue(LaunchName(agent_id, f"{agent_id}_0", "launch1"))
 
 
 def test_an_instance_of_another_agent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not an instance of the agent 'echo'"):
-        identities(tmp_path).issue("echo", "other_0", "launch1")
+        identities(tmp_path).issue(LaunchName("echo", "other_0", "launch1"))
 
 
 @pytest.mark.parametrize("launch_id", ["../up", "a/b", "", ".", "*", ">", "a.b"])
 def test_a_launch_id_reaches_no_other_file_and_no_other_subject(tmp_path: Path, launch_id: str) -> None:
     for use in (
-        lambda: identities(tmp_path).issue("echo", "echo_0", launch_id),
+        lambda: identities(tmp_path).issue(LaunchName("echo", "echo_0", launch_id)),
         lambda: identities(tmp_path).destroy(launch_id),
     ):
         with pytest.raises(ValueError, match="cannot be a subject token"):
             use()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_who_runs_as_another_user_finds_its_credentials_and_nobody_elses(tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    identity = identities(tmp_path / "own")
+    path = Path(identity.issue(LaunchName("echo", "echo_0", "launch1", "nobody")))
+    assert path.parent == tmp_path / "others"
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (nobody, 0o600)
+    assert path.parent.stat().st_mode & 0o777 == 0o711
+    identity.keep_only(frozenset({"launch1"}))
+    assert path.exists()
+    identity.renew([LaunchName("echo", "echo_0", "launch1", "nobody")])
+    identity.destroy("launch1")
+    assert not path.exists()
+
+
+def test_a_place_that_somebody_else_has_made_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "others").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="not a directory of ours"):
+        identities(tmp_path / "own").issue(LaunchName("echo", "echo_0", "launch1", "nobody"))
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -243,7 +243,7 @@ async def test_silence_makes_inactive_and_then_kills(bench: Bench) -> None:
     await bench.until("inactive")
     bench.wait(SPEC_HEARTBEAT.interval_s)
     await eventually(lambda: bench.instance().restarts == 1)
-    assert bench.launcher.signals == [("echo_0", "SIGKILL")]
+    assert bench.launcher.signals == [("echo_0", "SIGABRT")]
     last_exit = bench.instance().last_exit
     assert last_exit is not None
     assert last_exit.reason == "watchdog"

@@ -1,0 +1,46 @@
+"""Users of this machine, as `run_as` names them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SystemUser:
+    """Whom a process is to run as, and what that user finds in its environment."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+    shell: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """As `login(1)` sets them."""
+        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell}
+
+
+def find_user(run_as: str) -> SystemUser:
+    """The user of `user` or `user:group`, by name or number. Raises ValueError where there is none."""
+    user, _, group = run_as.partition(":")
+    try:
+        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        raise ValueError(f"run_as {run_as!r}: this machine has no user {user}") from None
+    try:
+        gid = entry.pw_gid if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ValueError(f"run_as {run_as!r}: this machine has no group {group}") from None
+    return SystemUser(
+        uid=entry.pw_uid,
+        gid=gid,
+        groups=tuple(os.getgrouplist(entry.pw_name, gid)),
+        name=entry.pw_name,
+        home=entry.pw_dir,
+        shell=entry.pw_shell,
+    )

@@ -1,0 +1,90 @@
+"""What agents leave when they end: why, their last words, and what no restart mends."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness.node import node_under_test, write_package
+from tests.harness.waiting import eventually
+
+HANGING = """
+import time
+from agent_manager.sdk import Agent
+
+agent = Agent()
+
+
+def stuck_in_here():
+    time.sleep(1000)
+
+
+@agent.background
+async def work():
+    stuck_in_here()
+
+
+agent.run()
+"""
+SILENT = "version: '1'\nentrypoint: agent.py\nheartbeat: {interval_s: 0.2, timeout_s: 0.5}\n"
+
+
+async def test_an_agent_that_hangs_tells_where_before_it_is_replaced(tmp_path: Path) -> None:
+    async with node_under_test(tmp_path) as node:
+        write_package(node.packages, "hanging", SILENT, HANGING)
+        await node.up()
+
+        async def watched() -> bool:
+            last_exit = (await node.instance("hanging")).get("last_exit") or {}
+            return last_exit.get("reason") == "watchdog"
+
+        await eventually(watched, 60.0)
+        log = node.data_dir / "logs" / "agents" / "hanging_0.err.log"
+        await eventually(lambda: "in stuck_in_here" in log.read_text())
+
+
+async def test_a_typo_is_told_and_not_tried_again_and_again(tmp_path: Path) -> None:
+    async with node_under_test(tmp_path) as node:
+        folder = write_package(node.packages, "typo", "version: '1'\nentrypoint: agent.py\n", "import reqests")
+        await node.up()
+        instance = await node.until("typo", "error")
+        assert "No module named 'reqests'" in instance["reason"]
+        assert instance["restarts"] == 0
+        (folder / "agent.py").write_text("from agent_manager.sdk import Agent\n\nAgent().run()\n")
+        await node.until("typo", "running")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+async def test_an_agent_runs_and_speaks_as_another_user() -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        async with node_under_test(Path(directory), "echo") as node:
+            with (node.packages / "echo" / "agent.yaml").open("a") as manifest:
+                manifest.write("run_as: nobody\nlimits: {open_files: 256, nice: 3}\n")
+            await node.up()
+            process = psutil.Process((await node.until("echo", "running"))["pid"])
+            assert set(process.uids()) == {nobody}
+            limits = Path(f"/proc/{process.pid}/limits").read_text()
+            assert re.search(r"Max open files +256 +256 ", limits)
+            assert process.nice() == 3
+            # A manager that takes over finds, and keeps, what the agent connects with.
+            before = node.pid("manager")
+            psutil.Process(before).kill()
+            await node.replaced("manager", before)
+            assert (await node.until("echo", "running"))["pid"] == process.pid
+
+
+async def test_a_user_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    async with node_under_test(tmp_path, "echo") as node:
+        with (node.packages / "echo" / "agent.yaml").open("a") as manifest:
+            manifest.write("run_as: no-such-user\n")
+        await node.up()
+        instance = await node.until("echo", "backoff")
+        assert "this machine has no user no-such-user" in instance["reason"]
