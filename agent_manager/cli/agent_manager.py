@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent_manager.cli import configuration, migration, package
+from agent_manager.cli import configuration, migration, package, reloading
 from agent_manager.cli.complaints import complain, told
 from agent_manager.cli.doctor import doctor
 from agent_manager.cli.node import NodeOptions, become_node
@@ -128,6 +128,14 @@ def migrate(
         report = migration.run(settings.database_url, check=check)
     print(report.text)
     raise typer.Exit(report.exit_code)
+
+
+@app.command(name="reload")
+def reload_node(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Have the installed version take over a running node: launcher, manager and API; agents and NATS run on."""
+    with told():
+        settings = MANAGER.load(os.environ, config=config, flags=_flags(data_dir, None, None, None, None)).settings
+        print(reloading.reload(settings.data_dir))
 
 
 def _flags(

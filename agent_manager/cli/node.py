@@ -19,7 +19,7 @@ from agent_manager.adapters.nats.private_files import make_private_directory, wr
 from agent_manager.adapters.packages.folder_source import PACKAGES_DEVICE
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
-from agent_manager.cli.service_table import SERVICES_FILE, NodePlan, service_table
+from agent_manager.cli.service_table import LOCK_FILE, SERVICES_FILE, NodePlan, service_table
 from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
@@ -139,7 +139,7 @@ def _make(data_dir: Path) -> None:
 @contextmanager
 def _only_one(data_dir: Path) -> Iterator[None]:
     """Hold the launcher's lock while files are prepared, so that a node that runs on them is not disturbed."""
-    descriptor = os.open(data_dir / "launcher.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

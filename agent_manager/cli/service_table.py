@@ -24,6 +24,9 @@ LAUNCHER_PROTOCOL = 1
 STATE_FILE = "up.json"
 """Written into the data directory once the node is up: where everything is, and which processes it has."""
 
+LOCK_FILE = "launcher.lock"
+"""Held, in the data directory, by the launcher that runs on it."""
+
 SERVICES_FILE = Path("run") / "services.json"
 """The table itself, in the data directory."""
 EMBEDDED_VARIABLES = tuple(f"{MANAGER.prefix}_NATS_{name}" for name in ("URL", "CREDS", "SIGNING_KEY", "ACCOUNT"))
@@ -64,7 +67,7 @@ def service_table(plan: NodePlan) -> dict[str, Any]:
     return {
         "protocol": LAUNCHER_PROTOCOL,
         "installation": plan.node.tag,
-        "lock_file": str(data_dir / "launcher.lock"),
+        "lock_file": str(data_dir / LOCK_FILE),
         "log_dir": str(data_dir / "logs" / "services"),
         "state_file": {
             "path": str(data_dir / STATE_FILE),
@@ -103,7 +106,7 @@ def _console(plan: NodePlan) -> dict[str, Any]:
 
 
 def _nats(nats: EmbeddedNats) -> dict[str, Any]:
-    return _service("nats", nats.argv, {}, {"kind": "tcp", "host": nats.host, "port": nats.port})
+    return _service("nats", nats.argv, {}, {"kind": "tcp", "host": nats.host, "port": nats.port}) | {"kept": True}
 
 
 def _manager(plan: NodePlan) -> dict[str, Any]:
@@ -121,7 +124,7 @@ def _manager(plan: NodePlan) -> dict[str, Any]:
         {"kind": "controller", "hang_timeout_s": HANG_TIMEOUT_S, "start_timeout_s": 60.0},
         output="log" if plan.in_foreground else "inherit",
         stop_timeout_s=plan.settings.service.stop_timeout_s,
-    ) | {"reload_signal": "SIGHUP"}
+    ) | {"reload_signal": "SIGHUP", "prepare": list(_python("agent_manager.cli.preparation"))}
 
 
 def _api(plan: NodePlan, api: ApiSettings) -> dict[str, Any]:

@@ -1,32 +1,55 @@
-"""`python -P -m agent_manager.launcher --table FILE`."""
+"""`python -P -m agent_manager.launcher --table FILE`.
+
+With `--resume DESCRIPTOR` it takes the place of the launcher that has handed over its state (`handover`), with
+`--examine DESCRIPTOR` it says by its exit code whether it could.
+"""
 
 import fcntl
 import os
 import sys
 
+from agent_manager.launcher import handover
 from agent_manager.launcher.exit_codes import ExitCode
+from agent_manager.launcher.fields import FieldError, natural
+from agent_manager.launcher.handover import HandoverError
 from agent_manager.launcher.launcher import Launcher
-from agent_manager.launcher.service_table import TableError, load
+from agent_manager.launcher.service_table import ServiceTable, TableError, load
 
 
 def main() -> ExitCode:
     """Run the launcher; its exit code."""
     match sys.argv[1:]:
         case ["--table", path]:
-            pass
+            state = None
+        case ["--table", path, "--resume" | "--examine", descriptor]:
+            state = int(descriptor)
         case _:
             return _refuse("usage: python -P -m agent_manager.launcher --table FILE")
+    arguments = ("--table", path)
     try:
         table = load(path)
-        lock = os.open(table.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except TableError as error:
+        if state is None:
+            launcher = Launcher(table, lock=_locked(table), arguments=arguments)
+        else:
+            resumed = handover.read(state)
+            launcher = Launcher(table, lock=resumed.get("lock", natural), arguments=arguments, resumed=resumed)
+    except (TableError, HandoverError, FieldError) as error:
         return _refuse(str(error))
     except BlockingIOError:
         return _refuse(f"another launcher of installation {table.installation} is running: {table.lock_file} is locked")
+    if "--examine" in sys.argv:
+        return ExitCode.ORDERLY
+    return ExitCode.ORDERLY if launcher.run() else ExitCode.DISORDERLY
+
+
+def _locked(table: ServiceTable) -> int:
+    """Raises BlockingIOError where another one holds the lock, TableError where there can be none."""
+    try:
+        lock = os.open(table.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        return _refuse(f"lock file: {error}")
-    return ExitCode.ORDERLY if Launcher(table).run() else ExitCode.DISORDERLY
+        raise TableError(f"lock file: {error}") from error
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
 
 
 def _refuse(reason: str) -> ExitCode:

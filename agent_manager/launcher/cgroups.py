@@ -9,8 +9,10 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from agent_manager.launcher.diagnostics import warn
+from agent_manager.launcher.fields import Fields, absolute_path, texts
 from agent_manager.launcher.limits import Limits
 
 CONTROLLERS = ("memory", "cpu", "pids")
@@ -27,6 +29,15 @@ class Cgroup:
         self._path = path
         self.bounded = bounded
         """The controllers that bound it."""
+
+    def export(self) -> dict[str, Any]:
+        """What `restore` takes."""
+        return {"path": str(self._path), "bounded": sorted(self.bounded)}
+
+    @classmethod
+    def restore(cls, fields: Fields) -> "Cgroup":
+        """The cgroup of a launch of an earlier launcher. Raises FieldError."""
+        return cls(Path(fields.get("path", absolute_path)), frozenset(fields.get("bounded", texts)))
 
     @property
     def entrance(self) -> str:
@@ -73,6 +84,15 @@ class Cgroups:
     def __init__(self, base: Path, controllers: frozenset[str]) -> None:
         self._base = base
         self.controllers = controllers
+
+    def export(self) -> dict[str, Any]:
+        """What `restore` takes."""
+        return {"base": str(self._base), "controllers": sorted(self.controllers)}
+
+    @classmethod
+    def restore(cls, fields: Fields) -> "Cgroups":
+        """The cgroups of an earlier launcher. Raises FieldError."""
+        return cls(Path(fields.get("base", absolute_path)), frozenset(fields.get("controllers", texts)))
 
     def make(self, launch_id: str, limits: Limits) -> Cgroup:
         """One for a launch, with its bounds. Raises OSError."""

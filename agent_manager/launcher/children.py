@@ -28,7 +28,7 @@ class Children:
         self._children: dict[int, _Child] = {}
         self._orphan_listeners: list[Callable[[int], None]] = []
         self._before_orphans: list[Callable[[], None]] = []
-        loop.on_signals([signal.SIGCHLD], self._reap)
+        loop.on_signals([signal.SIGCHLD], self.reap)
 
     @property
     def pids(self) -> frozenset[int]:
@@ -58,14 +58,18 @@ class Children:
     def adopt(
         self,
         pid: int,
-        status: int,
+        status: int | None,
         *,
         on_started: Callable[[SpawnFailure | None], None],
         on_exit: Callable[[Exit], None],
     ) -> None:
-        """Follow a process that is, or is about to become, a child. `status` is as `Spawner.spawn` returns it."""
+        """Follow a process that is, or is about to become, a child.
+
+        `status` is as `Spawner.spawn` returns it, None where it is known already that the program runs.
+        """
         self._children[pid] = child = _Child(status, on_started, on_exit)
-        self._loop.watch(status, lambda: self._read_status(child))
+        if status is not None:
+            self._loop.watch(status, lambda: self._read_status(child))
 
     def signal(self, pid: int, number: int) -> None:
         """Signal one process, if it is (still) here."""
@@ -96,7 +100,8 @@ class Children:
         child.status = None
         child.on_started(failure)
 
-    def _reap(self) -> None:
+    def reap(self) -> None:
+        """Take note of every child that has ended. Signals ask for it, but for what ended before there were any."""
         while (pid := _next_zombie()) is not None:
             if pid not in self._children:
                 for callback in self._before_orphans:

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from agent_manager.launcher.fields import Fields, count, lines_by_stream, name, natural, number, truth
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
@@ -54,6 +56,29 @@ class ExitRecord:
     oom_killed: bool = False
     last_lines: dict[str, list[str]] | None = None
     acknowledged: bool = False
+
+    @classmethod
+    def restore(cls, fields: Fields) -> "ExitRecord":
+        """From `to_json`, and whether it was acknowledged. Raises FieldError."""
+        ended = Exit(
+            pid=fields.get("pid", count),
+            code=fields.optional("code", natural),
+            signal=fields.optional("signal", count),
+            core_dumped=fields.get("core_dumped", truth),
+            max_rss_kb=fields.get("max_rss_kb", natural),
+            user_s=fields.get("user_s", number),
+            system_s=fields.get("system_s", number),
+            ended_at=fields.get("ended_at", number),
+        )
+        return cls(
+            slot=fields.get("slot", name),
+            launch_id=fields.get("launch_id", name),
+            started_at=fields.get("started_at", number),
+            exit=ended,
+            oom_killed=fields.get("oom_killed", truth),
+            last_lines=fields.optional("last_lines", lines_by_stream),
+            acknowledged=fields.get("acknowledged", truth),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The `exit` of the protocol."""

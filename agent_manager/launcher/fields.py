@@ -153,6 +153,13 @@ def argv(value: object) -> tuple[str, ...]:
     raise Expected("a list of strings that is not empty")
 
 
+def lines_by_stream(value: object) -> dict[str, list[str]]:
+    """The last lines of an exit."""
+    if isinstance(value, dict):
+        return {text(stream): list(texts(lines)) for stream, lines in value.items()}
+    raise Expected("an object of lists of strings")
+
+
 def environment(value: object) -> dict[str, str]:
     """A process environment."""
     if isinstance(value, dict) and all(key and "=" not in key for key in value):

@@ -15,6 +15,7 @@ from agent_manager.launcher.children import Children
 from agent_manager.launcher.deadlines import Deadlines
 from agent_manager.launcher.event_loop import EventLoop
 from agent_manager.launcher.exits import Exit, ExitRecord
+from agent_manager.launcher.fields import Fields, name, naturals, truth
 from agent_manager.launcher.process_tree import ProcessTrees
 from agent_manager.launcher.pump_client import PumpClient
 from agent_manager.launcher.requests import Signal, Spawn, Update
@@ -74,6 +75,7 @@ class Instances:
         self._look_due = False
         self._starts_no_more = False
         self._on_all_empty: Callable[[], None] | None = None
+        self._on_none_starts: Callable[[], None] | None = None
         children.on_orphan_reaped(lambda _pid: self._look())
         loop.after_events(self._finish_dying)
 
@@ -134,6 +136,63 @@ class Instances:
         for slot in self._slots:
             if slot.main_lives:
                 self._trees.signal(slot.launch_id, number)
+
+    def when_none_starts(self, callback: Callable[[], None]) -> None:
+        """Have nothing forked any more, and call back, once, when of every launch it is known whether it runs."""
+        self._zygotes.end()
+        self._on_none_starts = callback
+        self._tell_if_none_starts()
+
+    def start_again(self) -> None:
+        """Fork again."""
+        self._zygotes.resume()
+
+    def export(self) -> dict[str, Any]:
+        """What `restore` takes. No launch may be starting."""
+        return {
+            "slots": [slot.export() for slot in self._slots],
+            "launches": [
+                {
+                    "launch_id": launch.slot.launch_id,
+                    "slot": launch.slot.name,
+                    "cgroup": launch.cgroup.export() if launch.cgroup is not None else None,
+                    "streams": launch.streams,
+                    "saving": launch.saving,
+                    "empty": launch.empty,
+                }
+                for launch in self._launches.values()
+            ],
+        }
+
+    def restore(self, fields: Fields) -> None:
+        """Take over the instances of an earlier launcher. Raises FieldError."""
+        for each in fields.objects("slots"):
+            self._slots.restore(Slot.restore(each))
+        for each in fields.objects("launches"):
+            self._restore_launch(each)
+
+    def _restore_launch(self, fields: Fields) -> None:
+        slot = self._slots.of_launch(fields.get("slot", name), fields.get("launch_id", name))
+        launch = self._launches[slot.launch_id] = _Launch(
+            slot,
+            [],
+            cgroup=Cgroup.restore(fields.object("cgroup")) if fields.has("cgroup") else None,
+            streams=list(fields.get("streams", naturals)),
+            empty=fields.get("empty", truth),
+        )
+        if slot.pid is not None and not launch.empty:
+            self._trees.add(slot.launch_id, slot.pid, launch.cgroup)
+        if slot.main_lives and slot.pid is not None:
+            self._deadlines.set(slot.launch_id, slot.not_after)
+            self._children.adopt(
+                slot.pid, None, on_started=partial(self._on_started, launch), on_exit=partial(self._on_exit, launch)
+            )
+        elif not launch.empty:
+            self._dying.add(slot.launch_id)
+            self._look()
+        if fields.get("saving", truth):
+            self._save(launch, slot.exit_of(slot.launch_id))
+        self._forget_if_over(launch)
 
     def start_no_more(self) -> None:
         """What is about to start fails."""
@@ -240,6 +299,7 @@ class Instances:
         if failure is None:
             launch.slot.state = SlotState.RUNNING
             self._answer(launch)
+            self._tell_if_none_starts()
 
     def _on_exit(self, launch: _Launch, ended: Exit) -> None:
         slot = launch.slot
@@ -259,9 +319,15 @@ class Instances:
         )
         slot.record_exit(record)
         self._emit({"type": "exited", "exit": record.to_json()})
+        self._save(launch, record)
+
+    def _save(self, launch: _Launch, record: ExitRecord | None) -> None:
+        """Have its output saved. `record` None: nobody waits for its last lines any more."""
+        if record is None:
+            return
         launch.saving = True
-        for name, stream_id in zip(_STREAMS, launch.streams, strict=False):
-            self._pump.flush(stream_id, partial(self._on_flushed, launch, record, name))
+        for stream, stream_id in zip(_STREAMS, launch.streams, strict=False):
+            self._pump.flush(stream_id, partial(self._on_flushed, launch, record, stream))
 
     def _on_flushed(self, launch: _Launch, record: ExitRecord, stream: str, last_lines: list[str]) -> None:
         launch.last_lines[stream] = last_lines
@@ -294,6 +360,7 @@ class Instances:
         launch.empty = True
         slot = launch.slot
         slot.state = SlotState.EMPTY
+        self._tell_if_none_starts()
         if launch.failure is None:
             self._emit({"type": "empty", "slot": slot.name, "launch_id": slot.launch_id})
         else:
@@ -311,6 +378,11 @@ class Instances:
             for stream_id in launch.streams:
                 self._pump.close_stream(stream_id)
             del self._launches[launch.slot.launch_id]
+
+    def _tell_if_none_starts(self) -> None:
+        if self._on_none_starts is not None and all(slot.state is not SlotState.LAUNCHING for slot in self._slots):
+            callback, self._on_none_starts = self._on_none_starts, None
+            callback()
 
     def _tell_if_all_empty(self) -> None:
         if self._on_all_empty is not None and all(slot.state is SlotState.EMPTY for slot in self._slots):

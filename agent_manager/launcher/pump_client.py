@@ -17,6 +17,7 @@ from agent_manager.launcher.children import Children
 from agent_manager.launcher.diagnostics import warn
 from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop
 from agent_manager.launcher.exits import Exit
+from agent_manager.launcher.fields import Fields, count, natural, text, truth
 from agent_manager.launcher.restarts import Restarter
 from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.spawning import SpawnFailure
@@ -62,6 +63,27 @@ class PumpClient:
         """Start the pump, and start it again whenever it ends."""
         self._restarter.start()
 
+    def go_on(self) -> None:
+        """Start the pump again that was to end."""
+        self._on_ended = None
+        self._restarter.start()
+
+    def export(self) -> list[dict[str, Any]]:
+        """The streams, as `restore` takes them; their read ends have to stay open."""
+        return [
+            {"id": stream_id, "read_end": stream.read_end, "log": asdict(stream.log), "closing": stream.closing}
+            for stream_id, stream in self._streams.items()
+        ]
+
+    def restore(self, streams: list[Fields]) -> None:
+        """Take over the streams of an earlier launcher. Raises FieldError."""
+        for fields in streams:
+            log = fields.object("log")
+            limits = LogFile(log.get("path", text), log.get("max_bytes", count), log.get("files", count))
+            stream = _Stream(fields.get("read_end", natural), limits, closing=fields.get("closing", truth))
+            self._streams[fields.get("id", count)] = stream
+        self._ids = itertools.count(max(self._streams, default=0) + 1)
+
     def open_stream(self, log: LogFile) -> tuple[int, int]:
         """A new stream into a file: its id, and the write end, which the caller closes. Raises OSError."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -88,10 +110,14 @@ class PumpClient:
     def end(self, on_ended: _Callback) -> None:
         """Call back once all that has been written is in the files and the pump has ended."""
         self._on_ended = on_ended
-        if self._control is None and not self._streams:
-            on_ended()
-        else:
+        if self._control is not None:
             self._send({"goodbye": True})
+        elif self._streams:
+            # It has ended before, by itself or because somebody asked for it, and there is something to be saved since.
+            self._restarter.cancel()
+            self._restarter.start()
+        else:
+            on_ended()
 
     def _start(self) -> None:
         try:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent_manager.launcher.fields import Fields, name
 from agent_manager.launcher.proc import all_processes, children_reader, descendants, environment_of, kill
 
 _INSTALLATION_VARIABLE = "AGENT_MANAGER_INSTALLATION"
@@ -25,6 +26,15 @@ class RunTag:
     def fresh(cls, installation: str) -> "RunTag":
         """A tag no other run has."""
         return cls(installation, os.urandom(8).hex())
+
+    def export(self) -> dict[str, str]:
+        """What `restore` takes."""
+        return {"installation": self.installation, "run": self.run}
+
+    @classmethod
+    def restore(cls, fields: Fields) -> "RunTag":
+        """The tag of an earlier launcher, whose children carry it. Raises FieldError."""
+        return cls(fields.get("installation", name), fields.get("run", name))
 
     @classmethod
     def inherited(cls) -> "RunTag":

@@ -5,9 +5,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import MutableMapping
+from typing import Any
 
 from agent_manager.launcher.diagnostics import warn
 from agent_manager.launcher.event_loop import EventLoop
+from agent_manager.launcher.fields import Fields, positive, text
 
 VARIABLES = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"})
 """What it tells its main process through the environment, and nobody below that may see: they could speak for it."""
@@ -23,6 +25,7 @@ class ServiceManager:
     def __init__(self, loop: EventLoop, *, address: str | None, watchdog_s: float | None) -> None:
         """`address` is its socket (`@` begins an abstract name), `watchdog_s` how often it wants to hear of us."""
         self._loop = loop
+        self._given_address = address
         self._address = f"\0{address[1:]}" if address is not None and address.startswith("@") else address
         self._watchdog_s = watchdog_s
         self._unsent: deque[bytes] = deque()
@@ -37,6 +40,15 @@ class ServiceManager:
         """The one that the environment names; takes its variables out. What it does not understand is a warning."""
         given = {name: environment.pop(name, "") for name in VARIABLES}
         return cls(loop, address=_address(given["NOTIFY_SOCKET"]), watchdog_s=_watchdog_s(given))
+
+    def export(self) -> dict[str, Any]:
+        """What `restore` takes: the variables were taken out of the environment."""
+        return {"address": self._given_address, "watchdog_s": self._watchdog_s}
+
+    @classmethod
+    def restore(cls, fields: Fields, loop: EventLoop) -> "ServiceManager":
+        """The one that an earlier launcher spoke to. Raises FieldError."""
+        return cls(loop, address=fields.optional("address", text), watchdog_s=fields.optional("watchdog_s", positive))
 
     def watch(self) -> None:
         """From now on tell it that the loop is alive, twice in the time in which it wants to hear so."""

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.children import Children
@@ -11,6 +12,7 @@ from agent_manager.launcher.controller import Controller
 from agent_manager.launcher.diagnostics import warn
 from agent_manager.launcher.event_loop import EventLoop, Timer
 from agent_manager.launcher.exits import Exit
+from agent_manager.launcher.fields import Fields, count
 from agent_manager.launcher.pump_client import PumpClient
 from agent_manager.launcher.restarts import Restarter
 from agent_manager.launcher.rotating_file import LogFile
@@ -71,7 +73,10 @@ class ServiceRunner:
             return
         self._on_ready = on_ready
         self._on_started = on_started
-        self._restarter.start()
+        if self.pid is None:
+            self._restarter.start()
+        else:
+            self._become_ready()
 
     def reload(self) -> None:
         """Have it read its configuration again, if it can. What is not ready yet has only just begun to read it."""
@@ -82,6 +87,32 @@ class ServiceRunner:
         """Do not start it any more."""
         self._retired = True
         self._restarter.cancel()
+
+    def suspend(self, on_suspended: Callback) -> None:
+        """Have it end, so that another version can begin, and call back when it has. The agents run on."""
+        self.retire()
+        if self.pid is None:
+            on_suspended()
+            return
+        self._on_stopped = on_suspended
+        self._children.signal(self.pid, signal.SIGTERM if self.is_controller else self.service.stop_signal)
+        self._kill_after(self.service.stop_timeout_s)
+
+    def resume(self) -> None:
+        """Start it again that was suspended; nothing happens to one that was not."""
+        if self._retired:
+            self._retired = False
+            self._restarter.start()
+
+    def export(self) -> dict[str, Any] | None:
+        """What `restore` takes; None where nothing runs that is to be kept."""
+        return {"pid": self.pid, "stream": self._stream} if self.service.kept and self.pid is not None else None
+
+    def restore(self, fields: Fields) -> None:
+        """Take over the process of an earlier launcher. Raises FieldError."""
+        self.pid = fields.get("pid", count)
+        self._stream = fields.optional("stream", count)
+        self._children.adopt(self.pid, None, on_started=self._on_executed, on_exit=self._on_exit)
 
     def stop(self, on_stopped: Callback) -> None:
         """Retire it, ask it to end, kill it after its time, and call back when it has ended."""

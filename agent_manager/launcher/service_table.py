@@ -54,6 +54,8 @@ class Service:
     """A process the launcher keeps running.
 
     `ready` is None if it counts as ready once started, `reload_signal` if it does not read its configuration again.
+    `kept`: it runs on when the launcher gives its place to another version. `prepare` is run, in the environment of the
+    service, before that, and keeps the present version in its place if it fails.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Service:
     stop_signal: signal.Signals
     stop_timeout_s: float
     reload_signal: signal.Signals | None = None
+    kept: bool = False
+    prepare: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,10 @@ def _check_consistency(table: ServiceTable) -> None:
 
 
 def _service(fields: Fields) -> Service:
-    fields.only("name", "argv", "env", "cwd", "output", "ready", "stop_signal", "stop_timeout_s", "reload_signal")
+    fields.only(
+        *("name", "argv", "env", "cwd", "output", "ready", "stop_signal", "stop_timeout_s", "reload_signal", "kept"),
+        "prepare",
+    )
     return Service(
         name=fields.get("name", _file_name),
         argv=fields.get("argv", argv),
@@ -159,6 +166,8 @@ def _service(fields: Fields) -> Service:
         stop_signal=fields.get("stop_signal", signal_name),
         stop_timeout_s=fields.get("stop_timeout_s", positive),
         reload_signal=fields.optional("reload_signal", signal_name),
+        prepare=fields.optional("prepare", argv),
+        kept=fields.get("kept", truth) if fields.has("kept") else False,
     )
 
 

@@ -12,7 +12,12 @@ from agent_manager.launcher.service_table import StateFile
 class Services:
     """Starts services one after the other, each once the one before it is ready."""
 
-    def __init__(self, runners: Sequence[ServiceRunner], state: StateFile, above: ServiceManager) -> None:
+    def __init__(
+        self, runners: Sequence[ServiceRunner], state: StateFile, above: ServiceManager, *, reloads: int
+    ) -> None:
+        """`reloads` counts how often the launcher has given its place to another version."""
+        self._reloads = reloads
+        self._refusal: str | None = None
         self._runners = runners
         self._state = state
         self._above = above
@@ -31,6 +36,11 @@ class Services:
         if self._all_ready:
             self._above.ready()
 
+    def tell_refusal(self, reason: str) -> None:
+        """Write down why the installed version did not take over."""
+        self._refusal = reason
+        self._write_state()
+
     def _start_from(self, index: int) -> None:
         if index < len(self._runners):
             runner = self._runners[index]
@@ -44,4 +54,9 @@ class Services:
     def _write_state(self) -> None:
         if self._all_ready:
             pids = {runner.service.name: runner.pid for runner in self._runners}
-            state_file.write(self._state, {"launcher": os.getpid()} | {name: pids[name] for name in self._state.pids})
+            state_file.write(
+                self._state,
+                {"launcher": os.getpid()} | {name: pids[name] for name in self._state.pids},
+                reloads=self._reloads,
+                refusal=self._refusal,
+            )

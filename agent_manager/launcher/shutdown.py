@@ -51,6 +51,11 @@ class Shutdown:
         self._begun = False
         self._hurrying = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether the end has begun."""
+        return self._begun
+
     def request(self) -> None:
         """Begin, or hurry if it has begun already."""
         if self._begun:

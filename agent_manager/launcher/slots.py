@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_manager.launcher.exits import ExitRecord
+from agent_manager.launcher.fields import Fields, count, name, natural, number, one_of, text
 
 EXITS_KEPT = 16
 
@@ -58,10 +59,14 @@ class Slot:
 
     def complete_exit(self, launch_id: str, last_lines: dict[str, list[str]]) -> None:
         """The last lines of a launch are known; nothing happens if its exit is not there any more."""
-        for number, kept in enumerate(self.exits):
+        for place, kept in enumerate(self.exits):
             if kept.launch_id == launch_id:
-                is_newest = number == len(self.exits) - 1
-                self.exits[number] = dataclasses.replace(kept, last_lines=last_lines if is_newest else {})
+                is_newest = place == len(self.exits) - 1
+                self.exits[place] = dataclasses.replace(kept, last_lines=last_lines if is_newest else {})
+
+    def exit_of(self, launch_id: str) -> ExitRecord | None:
+        """The exit of this launch, if it is still kept."""
+        return next((kept for kept in self.exits if kept.launch_id == launch_id), None)
 
     def acknowledge(self, launch_id: str) -> None:
         """Forget the exit of this launch, or remember that only its last lines are still to be told.
@@ -74,6 +79,27 @@ class Slot:
                     self.exits[self.exits.index(kept)] = dataclasses.replace(kept, acknowledged=True)
                 else:
                     self.exits.remove(kept)
+
+    def export(self) -> dict[str, Any]:
+        """What `restore` takes: `to_json`, and what is nobody else's business."""
+        exits = [{**kept.to_json(), "acknowledged": kept.acknowledged} for kept in self.exits]
+        return {**self.to_json(), "exits": exits, "spawn_failure": self.spawn_failure}
+
+    @classmethod
+    def restore(cls, fields: Fields) -> "Slot":
+        """The slot of an earlier launcher. Raises FieldError."""
+        return cls(
+            name=fields.get("slot", name),
+            launch_id=fields.get("launch_id", name),
+            started_at=fields.get("started_at", number),
+            state=SlotState(fields.get("state", one_of(*SlotState))),
+            pid=fields.optional("pid", count),
+            spawn_failure=fields.optional("spawn_failure", text),
+            metadata=fields.optional("metadata", lambda value: value),
+            not_after=fields.optional("not_after", number),
+            exits=deque(ExitRecord.restore(each) for each in fields.objects("exits")),
+            exits_dropped=fields.get("exits_dropped", natural),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The `slot` of the protocol."""
@@ -102,6 +128,10 @@ class SlotTable:
     def get(self, name: str) -> Slot | None:
         """The slot, if there is one."""
         return self._slots.get(name)
+
+    def restore(self, slot: Slot) -> None:
+        """Take over the slot of an earlier launcher."""
+        self._slots[slot.name] = slot
 
     def begin(self, name: str, launch_id: str, *, expected: str | None, started_at: float) -> Slot:
         """Give the slot to a new launch. Raises RequestError `conflict` unless the compare-and-set holds."""

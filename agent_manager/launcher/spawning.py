@@ -40,12 +40,15 @@ class SpawnFailure:
 class Spawner:
     """Starts programs in sessions of their own, with defaults for everything a process inherits."""
 
-    def __init__(self) -> None:
-        """Prepare this process: no low descriptor free, none inheritable, as many as allowed. Raises OSError."""
+    def __init__(self, open_files: tuple[int, int] | None = None) -> None:
+        """Prepare this process: no low descriptor free, none inheritable, as many as allowed. Raises OSError.
+
+        `open_files` are the limits that programs get; None: those of this process, as they are before.
+        """
         _occupy_low_descriptors()
         _forbid_inheritance()
         self._launcher_pid = os.getpid()
-        self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.open_files = open_files or resource.getrlimit(resource.RLIMIT_NOFILE)
         raise_descriptor_limit()
 
     def spawn(self, program: Program) -> tuple[int, int]:

@@ -74,6 +74,10 @@ class Zygotes:
         else:
             zygote.fork(request)
 
+    def resume(self) -> None:
+        """Fork again."""
+        self._ending = False
+
     def end(self) -> None:
         """Fork nothing any more; what waits for it is refused."""
         self._ending = True

@@ -35,6 +35,10 @@ agent.run()
 SILENT = "version: '1'\nentrypoint: agent.py\nheartbeat: {interval_s: 0.2, timeout_s: 0.5}\n"
 
 
+def limits_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+
+
 async def test_an_agent_that_hangs_tells_where_before_it_is_replaced(tmp_path: Path) -> None:
     async with node_under_test(tmp_path) as node:
         write_package(node.packages, "hanging", SILENT, HANGING)
@@ -63,16 +67,16 @@ async def test_a_typo_is_told_and_not_tried_again_and_again(tmp_path: Path) -> N
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 async def test_an_agent_runs_and_speaks_as_another_user() -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
+    # Where pytest makes its directories, nobody may go.
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o755)
+        os.chmod(directory, 0o755)
         async with node_under_test(Path(directory), "echo") as node:
             with (node.packages / "echo" / "agent.yaml").open("a") as manifest:
                 manifest.write("run_as: nobody\nlimits: {open_files: 256, nice: 3}\n")
             await node.up()
             process = psutil.Process((await node.until("echo", "running"))["pid"])
             assert set(process.uids()) == {nobody}
-            limits = Path(f"/proc/{process.pid}/limits").read_text()
-            assert re.search(r"Max open files +256 +256 ", limits)
+            assert re.search(r"Max open files +256 +256 ", limits_of(process.pid))
             assert process.nice() == 3
             # A manager that takes over finds, and keeps, what the agent connects with.
             before = node.pid("manager")

@@ -169,7 +169,7 @@ async def test_a_node_starts_is_confined_reloads_and_stops(host: Host) -> None:
     services = systemd.run("stat", "--format=%U %a", "/run/agent-manager/services.json")
     assert services == "agent-manager 600\n"
 
-    wait_until(lambda: "settings_unchanged" in systemd.output(NODE))
+    wait_until(lambda: "instances_adopted" in systemd.output(NODE))
 
     clock, manager = await host.pid("clock"), host.state()["pids"]["manager"]
     host.follow("Upgrading")

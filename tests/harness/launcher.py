@@ -199,6 +199,17 @@ class RunningLauncher:
         then(manager)
         return self.process.wait(30)
 
+    def reload(self) -> None:
+        """Have the installed version take the launcher's place, and wait until it has, or has refused."""
+        before = self.state
+        self.process.send_signal(signal.SIGUSR2)
+
+        def told() -> bool:
+            now = self.state
+            return bool(now["reloads"] > before["reloads"] or now["reload_refused"] != before["reload_refused"])
+
+        wait_until(told, 60.0)
+
     def processes(self) -> list[psutil.Process]:
         """Everything that carries this installation's tag."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
