@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up test lint types layers docs unit format reference bench-idle lock clean
+.PHONY: up test lint types layers docs unit format reference chaos bench bench-idle lock clean
 
 up: $(VENV)/.embedded  ## run a whole node in the foreground
 	@exec $(BIN)/agent-manager up
@@ -31,6 +31,12 @@ docs: $(VENV)/.dev  ## build the site in build/site
 
 reference: $(VENV)/.dev  ## write what is generated from the code
 	$(BIN)/python tools/generate.py
+
+chaos: $(VENV)/.dev  ## the tests that kill at random, in full measure (half an hour)
+	CHAOS=full $(BIN)/python -m pytest -n 2 tests/chaos
+
+bench: $(VENV)/.dev  ## supervision beside supervisord and PM2, which are installed below build/
+	$(BIN)/python -m tests.benchmarks.supervision
 
 bench-idle: $(VENV)/.dev  ## what a node with 100 idle agents costs
 	$(BIN)/python -m tests.benchmarks.idle

@@ -20,6 +20,9 @@ class LastLinesView(Message):
 class ExitView(Message):
     """How a launch ended. One of `code` and `signal` is set where there was a process.
 
+    `max_rss_bytes` is the most memory its main process has had, `cpu_s` the processor time of that and of the children
+    it has waited for. `core_dumped`: the kernel has written a core dump.
+
     `last_lines` are part of an answer about one agent alone, and as long as the answer does not become too large.
     """
 
@@ -28,6 +31,9 @@ class ExitView(Message):
     reason: str
     message: str
     at: datetime
+    core_dumped: bool = False
+    max_rss_bytes: int = 0
+    cpu_s: float = 0.0
     last_lines: LastLinesView | None = None
 
 

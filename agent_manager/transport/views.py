@@ -33,6 +33,9 @@ def of_exit(exit_: Exit, last_lines: resources.LastLinesView | None = None) -> r
         reason=exit_.reason.value,
         message=exit_.message,
         at=moment(exit_.at),
+        core_dumped=exit_.core_dumped,
+        max_rss_bytes=exit_.max_rss_kb * 1024,
+        cpu_s=round(exit_.user_s + exit_.system_s, 3),
         last_lines=last_lines,
     )
 

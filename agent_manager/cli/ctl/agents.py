@@ -162,7 +162,9 @@ def _instances(instances: Sequence[InstanceView], *, wide: bool) -> Iterator[Ren
     yield made
     for instance in instances:
         if ended := instance.last_exit:
-            yield text(f"{instance.id} last ended {terminal.moment(ended.at)}: {ended.reason} ({ended.message})")
+            used = f"{ended.cpu_s:.1f} s of CPU, {ended.max_rss_bytes / 1e6:.0f} MB at most"
+            words = f"{ended.reason} ({ended.message}{', core dumped' if ended.core_dumped else ''}; {used})"
+            yield text(f"{instance.id} last ended {terminal.moment(ended.at)}: {words}")
             yield from (text(f"  {stream}  {line}", "dim") for stream, line in _last_lines(ended))
 
 

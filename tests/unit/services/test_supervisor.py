@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.instances import Heartbeat
 from agent_manager.domain.restart_budget import BudgetPolicy
@@ -349,3 +351,24 @@ async def test_a_node_that_restarts_too_much_makes_restarts_wait() -> None:
         assert bench.status("echo_1") == "backoff"
         bench.wait(11.0)
         await bench.started("echo_1")
+
+
+@pytest.mark.parametrize("step_s", [3_600.0, -3_600.0])
+async def test_a_step_of_the_wall_clock_changes_nothing(bench: Bench, step_s: float) -> None:
+    bench.see()
+    await bench.running()
+    await bench.running("other_0")
+    bench.launcher.end("other_0", code=1)
+    await bench.started("other_0")
+    history = bench.instance("other_0").history
+    bench.clock.wall += step_s
+    bench.wait(1.0)
+    assert (bench.status(), bench.instance().restarts) == ("running", 0)
+    assert bench.instance("other_0").history == history
+    assert bench.launcher.signals == []
+    # What is due is due after as much time as before, and what is told bears the time of the clock.
+    bench.wait(SPEC_HEARTBEAT.timeout_s)
+    await bench.until("inactive")
+    assert bench.instance().since_wall == pytest.approx(bench.clock.wall, abs=SPEC_HEARTBEAT.timeout_s)
+    bench.heartbeat()
+    assert bench.status() == "running"
