@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 PARTIAL_PREFIX = ".partial-"
@@ -36,8 +35,8 @@ def write_private(path: Path, text: str, *, durable: bool = False, owner: int | 
     `durable`: it survives a loss of power from the moment this returns, at the price of two writes to the disk. Raises
     OSError; the file is then as it was.
     """
-    # mkstemp opens with O_EXCL and 0600, whatever the umask.
-    descriptor, partial = tempfile.mkstemp(prefix=PARTIAL_PREFIX, dir=path.parent)
+    partial = f"{path.parent}/{PARTIAL_PREFIX}{os.urandom(8).hex()}"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

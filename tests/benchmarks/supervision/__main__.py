@@ -13,9 +13,11 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.benchmarks.supervision.contenders import (
     PEERS,
@@ -26,8 +28,22 @@ from tests.benchmarks.supervision.contenders import (
     Supervisord,
     WarmFork,
 )
-from tests.benchmarks.supervision.measurements import Outcome, measure_agents, measure_executables
-from tests.benchmarks.supervision.report import AGENT_TARGETS, EXECUTABLE_TARGETS, Target, medians, table, verdicts
+from tests.benchmarks.supervision.measurements import (
+    Crowd,
+    Outcome,
+    measure_agents,
+    measure_crowd,
+    measure_executables,
+)
+from tests.benchmarks.supervision.report import (
+    AGENT_TARGETS,
+    EXECUTABLE_TARGETS,
+    Target,
+    crowd_verdicts,
+    medians,
+    table,
+    verdicts,
+)
 from tests.harness.external_nats import external_nats
 
 RESULTS = PEERS.parent / "supervision.json"
@@ -41,24 +57,32 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="contenders to measure", metavar="NAME")
-    parser.add_argument("--kind", choices=("agents", "executables", "both"), default="both")
+    parser.add_argument("--kind", choices=("agents", "executables", "crowd"), nargs="*", default=[])
+    parser.add_argument("--crowd", type=int, default=1_000, help="agents of the run without peers")
     wanted = parser.parse_args()
     makers = {name: make for name, make in _contenders().items() if not wanted.only or name in wanted.only}
-    results: dict[str, dict[str, Outcome]] = {}
-    if wanted.kind != "executables":
+    results: dict[str, dict[str, Any]] = {}
+    kinds = wanted.kind or ["agents", "executables", "crowd"]
+    if "agents" in kinds:
         results["agents"] = asyncio.run(_agents(makers, wanted.agents, wanted.runs))
         _print(f"{wanted.agents} Python agents that connect to NATS", results["agents"], AGENT_TARGETS)
-    if wanted.kind != "agents":
+    if "executables" in kinds:
         without = {name: make for name, make in makers.items() if name != WarmFork.name}
         results["executables"] = asyncio.run(_executables(without, wanted.agents, wanted.runs))
         _print(f"{wanted.agents} programs that do nothing (`sleep`)", results["executables"], EXECUTABLE_TARGETS)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(
-        json.dumps(
-            {kind: {name: outcome.to_json() for name, outcome in each.items()} for kind, each in results.items()},
-            indent=2,
+    figures = {kind: {name: outcome.to_json() for name, outcome in each.items()} for kind, each in results.items()}
+    if "crowd" in kinds:
+        crowd = asyncio.run(_crowd(wanted.crowd))
+        figures["crowd"] = asdict(crowd)
+        print(f"\n{wanted.crowd} agents of the SDK, all started at once\n")
+        print(
+            f"all up in {crowd.all_up_s:.1f} s (bare forks of plain agents {crowd.bare_s:.1f} s), "
+            f"{crowd.memory_mb:.1f} MB each; then the daemon takes {crowd.idle_cpu:.2%} of a core, "
+            f"{crowd.daemon_rss_mb:.0f} MB\n"
         )
-    )
+        print("\n".join(crowd_verdicts(crowd)) + "\n")
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(figures, indent=2))
     print(f"Figures: {RESULTS}")
 
 
@@ -77,6 +101,12 @@ async def _agents(makers: Mapping[str, _Make], count: int, runs: int) -> dict[st
     with TemporaryDirectory() as directory:
         async with external_nats(Path(directory), {}) as server:
             return await _all(makers, partial(measure_agents, count=count, nats_url=server.url), runs)
+
+
+async def _crowd(count: int) -> Crowd:
+    with TemporaryDirectory() as directory:
+        async with external_nats(Path(directory), {}) as server:
+            return await measure_crowd(count, server.url)
 
 
 async def _executables(makers: Mapping[str, _Make], count: int, runs: int) -> dict[str, Outcome]:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 import yaml
@@ -109,12 +109,9 @@ class Ours:
         folder = self.node.packages / program.name
         folder.mkdir()
         interpreter, script = program.argv[0], program.argv[-1]
-        manifest = {
-            "version": "1",
-            "autostart": False,
-            "heartbeat": "none",
-            "env": dict(program.env),
-        }
+        manifest: dict[str, Any] = {"version": "1", "autostart": False, "env": dict(program.env)}
+        if Path(script).name != "sdk_agent.py":
+            manifest["heartbeat"] = "none"
         if interpreter == sys.executable:
             # What its users do: the file is the agent.
             shutil.copy(script, folder)
@@ -132,6 +129,16 @@ class Ours:
     def daemons(self) -> dict[str, psutil.Process]:
         """See `Contender`."""
         return {name: psutil.Process(self.node.pid(name)) for name in ("manager", "launcher", "nats", "api")}
+
+    async def running(self) -> int:
+        """How many instances run."""
+        (this,) = (await self.node.get("/nodes"))["items"]
+        return int(this["instances"].get("running", 0))
+
+    async def restarts(self) -> int:
+        """How often any was started again."""
+        agents = (await self.node.get("/agents", page_size=1000))["items"]
+        return sum(instance["restarts"] for agent in agents for instance in agent["instances"])
 
     async def kill_and_bring_back(self) -> None:
         """See `Contender`: the launcher brings the manager back."""

@@ -18,14 +18,18 @@ from typing import Any
 
 import psutil
 
-from tests.benchmarks.supervision.contenders import Contender
+from tests.benchmarks.supervision.contenders import Contender, Ours, WarmFork
 from tests.benchmarks.supervision.observer import Beats, ProcessTable, listening, looking
-from tests.benchmarks.supervision.population import Program, agents, executables, living_agents
+from tests.benchmarks.supervision.population import Program, agents, executables, living_agents, sdk_agents
+from tests.harness.waiting import eventually
 
 SETTLE_S = 5.0
 IDLE_S = 20.0
 KILLS = 30
 PAUSE_BETWEEN_KILLS_S = 0.1
+CROWD_TIMEOUT_S = 300.0
+CROWD_SETTLE_S = 30.0
+CROWD_SAMPLE = 50
 AFTER_DAEMON_S = 25.0
 """How long a daemon that was killed and started again has for coming to terms with what it finds."""
 
@@ -74,6 +78,49 @@ async def measure_executables(make: Callable[[Path], Contender], count: int) -> 
     async with looking() as table, _running(make, executables(count), table) as (_, all_up_s):
         respawns = await _respawns(table)
     return Outcome(all_up_s=all_up_s, **_spread(respawns))
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """What one run with very many agents of the SDK has shown, beside as many bare forks of plain ones."""
+
+    all_up_s: float
+    bare_s: float
+    failed_starts: int
+    idle_cpu: float
+    daemon_rss_mb: float
+    memory_mb: float
+
+
+async def measure_crowd(count: int, nats_url: str) -> Crowd:
+    """This project alone: all are started at once."""
+    async with listening(nats_url) as beats, _running(WarmFork, agents(count, nats_url=nats_url), beats) as (_, bare_s):
+        pass
+    with TemporaryDirectory() as directory:
+        ours = Ours(Path(directory))
+        try:
+            await ours.prepare(sdk_agents(count))
+            before = time.perf_counter()
+            await ours.start()
+
+            async def all_run() -> bool:
+                return await ours.running() == count
+
+            await eventually(all_run, CROWD_TIMEOUT_S)
+            all_up_s = time.perf_counter() - before
+            await asyncio.sleep(CROWD_SETTLE_S)
+            idle_cpu, rss_mb = await _idle(ours)
+            sample = random.sample(sorted(p.pid for p in ours.node.processes("sdk_agent.py")), CROWD_SAMPLE)
+            return Crowd(
+                all_up_s=all_up_s,
+                bare_s=bare_s,
+                failed_starts=await ours.restarts(),
+                idle_cpu=idle_cpu,
+                daemon_rss_mb=rss_mb,
+                memory_mb=statistics.mean(_pss_mb(pid) for pid in sample),
+            )
+        finally:
+            await ours.close()
 
 
 @asynccontextmanager

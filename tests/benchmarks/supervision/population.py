@@ -11,6 +11,7 @@ from pathlib import Path
 
 NAME = "BENCH_NAME"
 _BEAT = Path(__file__).with_name("beat.py")
+_SDK_AGENT = Path(__file__).with_name("sdk_agent.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ def agents(count: int, *, nats_url: str) -> list[Program]:
         Program(f"a{number}", (sys.executable, str(_BEAT)), {NAME: f"a{number}", "BENCH_NATS_URL": nats_url})
         for number in range(count)
     ]
+
+
+def sdk_agents(count: int) -> list[Program]:
+    """So many agents of the SDK, whose heartbeats the node hears."""
+    return [Program(f"a{number}", (sys.executable, str(_SDK_AGENT)), {}) for number in range(count)]
 
 
 def executables(count: int) -> list[Program]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tests.benchmarks.supervision.measurements import Outcome
+from tests.benchmarks.supervision.measurements import Crowd, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,9 @@ AGENT_TARGETS = (
     Target("orphans", "orphans after its death", at_most=0),
     Target("duplicates", "duplicates after its death", at_most=0),
 )
+CROWD_BARE, CROWD_CPU = 1.46, 0.03
+"""At most so many times the bare forks (8.2 s and 12 s of the specification), and so much of a core."""
+
 EXECUTABLE_TARGETS = (
     Target("all_up_s", "all up, against PM2", against="PM2", at_least=1.6),
     Target("respawn_p50_ms", "respawn p50, against PM2", against="PM2", at_least=0.7),
@@ -86,6 +89,17 @@ def verdicts(targets: Sequence[Target], ours: Outcome, outcomes: Mapping[str, Ou
             wanted = f"at least {target.at_least:g} times"
             lines.append(_line(target.what, ratio >= target.at_least, f"{ratio:.1f} times better", wanted))
     return lines
+
+
+def crowd_verdicts(crowd: Crowd) -> list[str]:
+    """What was reached with very many agents."""
+    ratio = crowd.all_up_s / crowd.bare_s
+    up, idle = f"{ratio:.2f} times as long", f"{crowd.idle_cpu:.2%}"
+    return [
+        _line("all up, against bare forks", ratio <= CROWD_BARE, up, f"at most {CROWD_BARE:g}"),
+        _line("failed starts", crowd.failed_starts == 0, str(crowd.failed_starts), "none"),
+        _line("idle CPU of the daemon", crowd.idle_cpu <= CROWD_CPU, idle, f"at most {CROWD_CPU:.0%}"),
+    ]
 
 
 def _line(what: str, met: bool, reached: str, wanted: str) -> str:

@@ -111,7 +111,7 @@ async def test_show_tells_of_the_agent_and_its_instances(agentctl: Agentctl, man
     assert ["availability", "error"] in run.rows
     assert ["config", '{"greeting":', '"hello"}'] in run.rows
     assert "10 restarts in 60 s" in run.out
-    assert "echo_0 last ended 2026-01-02 03:04:05: crash (exited with code 3)" in run.out
+    assert "echo_0 last ended 2026-01-02 03:04:05: crash (exited with code 3; 0.0 s of CPU, 0 MB at most)" in run.out
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ async def test_show_says_what_an_instance_had_to_say_at_its_end(
 ) -> None:
     manager.answer(operations.AGENTS_GET, agent(instances=[crashed(last_lines=last_lines)], availability="error"))
     run = await agentctl("show", "echo")
-    assert run.out.endswith("(exited with code 3)\n" + shown)
+    assert run.out.endswith("(exited with code 3; 0.0 s of CPU, 0 MB at most)\n" + shown)
 
 
 async def test_what_others_wrote_is_shown_and_never_interpreted(agentctl: Agentctl, manager: FakeManager) -> None:
