@@ -6,6 +6,10 @@ import grp
 import os
 import pwd
 from dataclasses import dataclass
+from functools import lru_cache
+
+_LAST_ID = (1 << 32) - 2
+"""The one above it is no id: the kernel takes it for "as it is"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,15 +29,21 @@ class SystemUser:
         return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell}
 
 
+@lru_cache(maxsize=128)
 def find_user(run_as: str) -> SystemUser:
-    """The user of `user` or `user:group`, by name or number. Raises ValueError where there is none."""
+    """The user of `user` or `user:group`, by name or number, as it was when first asked for.
+
+    Raises ValueError where there is none.
+    """
     user, _, group = run_as.partition(":")
     try:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-    except KeyError:
+    except (KeyError, OverflowError):
         raise ValueError(f"run_as {run_as!r}: this machine has no user {user}") from None
     try:
         gid = entry.pw_gid if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        if gid > _LAST_ID:
+            raise KeyError(group)
     except KeyError:
         raise ValueError(f"run_as {run_as!r}: this machine has no group {group}") from None
     return SystemUser(

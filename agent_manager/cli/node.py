@@ -19,7 +19,7 @@ from agent_manager.adapters.nats.private_files import make_private_directory, wr
 from agent_manager.adapters.packages.folder_source import PACKAGES_DEVICE
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
-from agent_manager.cli.service_table import LOCK_FILE, SERVICES_FILE, NodePlan, service_table
+from agent_manager.cli.service_table import LOCK_FILE, SERVICES_FILE, STATE_FILE, NodePlan, service_table
 from agent_manager.configuration.loading import ConfigurationError
 from agent_manager.configuration.nats import NatsSettings
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, UnavailableError
@@ -156,6 +156,8 @@ def _only_one(data_dir: Path) -> Iterator[None]:
 def _prepared(options: NodeOptions) -> NodePlan:
     settings, api = options.settings, options.api
     data_dir = settings.data_dir
+    # One that was killed has left it, with process ids that may be anybody's.
+    (data_dir / STATE_FILE).unlink(missing_ok=True)
     node = installation.load_or_create(data_dir)
     nats, taken = None, set[int]()
     if not settings.nats.is_external:
@@ -173,7 +175,6 @@ def _prepared(options: NodeOptions) -> NodePlan:
     for kind in ("services", "agents"):
         # The log pump makes them as well, and only counts what is lost where it cannot.
         (data_dir / "logs" / kind).mkdir(parents=True, exist_ok=True)
-    (data_dir / "up.json").unlink(missing_ok=True)
     (data_dir / "run" / PACKAGES_DEVICE).unlink(missing_ok=True)
     return NodePlan(settings=settings, given=options.given, node=node, nats=nats, api=api)
 

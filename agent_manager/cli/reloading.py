@@ -33,6 +33,9 @@ def reload(data_dir: Path) -> str:
     Raises NotRunningError, ReloadRefusedError, and UnavailableError where nothing is told in time.
     """
     before = _state(data_dir)
+    if "reloads" not in before:
+        # Its launcher would take the signal for the end.
+        raise ReloadRefusedError("the node runs a version that cannot be replaced while it runs; restart it once")
     os.kill(before["pids"]["launcher"], signal.SIGUSR2)
     after = _awaited(data_dir, before)
     if after["reloads"] == before["reloads"]:
@@ -45,7 +48,7 @@ def _awaited(data_dir: Path, before: dict[str, Any]) -> dict[str, Any]:
     give_up_at = time.monotonic() + TIMEOUT_S
     while time.monotonic() < give_up_at:
         now = _state(data_dir)
-        if (now["reloads"], now["reload_refused"]) != (before["reloads"], before["reload_refused"]):
+        if (now["reloads"], now["reloads_refused"]) != (before["reloads"], before["reloads_refused"]):
             return now
         time.sleep(_LOOK_INTERVAL_S)
     raise UnavailableError(f"the launcher has told nothing for {TIMEOUT_S:g} s; its log says more")

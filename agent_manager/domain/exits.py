@@ -11,11 +11,12 @@ _FAULTS_BY_CODE = {
     126: "a command cannot be executed (exit code 126)",
     127: "a command was not found (exit code 127)",
 }
-_FAULTY_LINE = re.compile(
+_FAULT_OF_PYTHON = re.compile(
     r"(ModuleNotFoundError|ImportError|SyntaxError|IndentationError|TabError): "
-    r"|agent_manager\.sdk\.errors\.DefinitionError: |Error: Cannot find module "
+    r"|agent_manager\.sdk\.errors\.DefinitionError: "
 )
-"""The last words of a Python or Node program that could not be loaded."""
+"""The last line of a Python program that could not be loaded."""
+_LAST_WORDS_OF_NODE, _FAULT_OF_NODE = "Node.js v", "Error: Cannot find module "
 
 
 class ExitReason(StrEnum):
@@ -68,7 +69,10 @@ class ProcessExit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exit:
-    """The record of one ended launch: the facts of `ProcessExit`, with a reason and a message."""
+    """The record of one ended launch: the facts of `ProcessExit`, with a reason and a message.
+
+    `early`: it was not ready for as long as its start might have taken.
+    """
 
     launch_id: str
     incarnation: int
@@ -83,6 +87,7 @@ class Exit:
     max_rss_kb: int = 0
     user_s: float = 0.0
     system_s: float = 0.0
+    early: bool = False
     last_lines: LastLines | None = None
 
     @property
@@ -100,5 +105,9 @@ class Exit:
             return None
         if self.code in _FAULTS_BY_CODE:
             return _FAULTS_BY_CODE[self.code]
-        lines = (*self.last_lines.out, *self.last_lines.err) if self.last_lines is not None else ()
-        return next((line for line in reversed(lines) if _FAULTY_LINE.match(line)), None)
+        if self.last_lines is None:
+            return None
+        said = [line for line in self.last_lines.err or self.last_lines.out if line.strip()]
+        if said and said[-1].startswith(_LAST_WORDS_OF_NODE):
+            return next((line for line in said if line.startswith(_FAULT_OF_NODE)), None)
+        return said[-1] if said and _FAULT_OF_PYTHON.match(said[-1]) else None

@@ -48,6 +48,10 @@ JITTER = 0.25
 """A delay is spread over ±25 %, so that instances that fell together do not rise together."""
 
 
+LAST_WORDS_S = 0.3
+"""By then it is known what a launch has said at last, unless the machine is very busy."""
+
+
 def decide(
     policy: RestartPolicy,
     history: RestartHistory,
@@ -76,7 +80,9 @@ def decide(
             f"more than max_restarts={policy.max_restarts} allows: given up"
         )
     streak = 0 if healthy_s >= policy.reset_after_s else history.streak
-    own_s = backoff_s(policy, streak if at_once else max(streak, 1), jitter)
+    own_s = backoff_s(policy, streak, jitter)
+    if not at_once:
+        own_s = max(own_s, LAST_WORDS_S)
     delay_s = max(own_s, node_wait_s)
     what = f"restart in {delay_s:.1f} s" if delay_s else "restarted at once"
     if node_wait_s > own_s:

@@ -273,7 +273,7 @@ def _exited(instance: Instance, ended: ProcessExit, context: Context) -> Step:
         return Step(instance=replace(instance, launch=replace(launch, ended=True), last_exit=exit_), actions=record)
     if known is not None:
         instance = replace(instance, last_exit=exit_)
-        if instance.status is InstanceStatus.BACKOFF and exit_.fault is not None:
+        if instance.status is InstanceStatus.BACKOFF and exit_.early and exit_.fault is not None:
             instance = _given_up(instance, exit_, exit_.fault, context)
         return Step(instance=instance, actions=record)
     # An exit of an earlier launch that was never acknowledged: kept, but it decides nothing.
@@ -310,7 +310,8 @@ def _why(ended: ProcessExit, launch: Launch | None) -> tuple[ExitReason, str]:
     if launch is not None and launch.stopping is not None:
         return launch.stopping.cause, f"{launch.stopping.message}; {how}"
     limits = launch.spec.limits if launch is not None else ResourceLimits()
-    if ended.oom_killed:
+    # A helper that was killed long ago is not why its main process ends well.
+    if ended.oom_killed and ended.code != 0:
         bound = f"limits.memory_mb is {limits.memory_mb}" if limits.memory_mb is not None else "the machine has no more"
         return ExitReason.OOM, f"killed for want of memory ({bound}); {how}"
     if ended.signal == signal.SIGXCPU and limits.cpu_seconds is not None:
@@ -341,7 +342,9 @@ def _emptied(instance: Instance, launch: Launch, context: Context) -> Step:
     if exit_.reason is ExitReason.REQUESTED or _asked(instance):
         return _spawn_anew(instance, context, _why_anew(instance, launch))
     healthy_s = context.now.mono - launch.ready_at if launch.ready_at is not None else 0.0
-    if exit_.fault is not None and healthy_s < launch.spec.readiness.timeout_s:
+    exit_ = replace(exit_, early=healthy_s < launch.spec.readiness.timeout_s)
+    instance = replace(instance, last_exit=exit_)
+    if exit_.early and exit_.fault is not None:
         return Step(instance=_given_up(instance, exit_, exit_.fault, context))
     decision = restarts.decide(
         target.spec.restart,

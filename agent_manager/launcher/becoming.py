@@ -70,12 +70,13 @@ def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int]) 
     """
     with step("fork"):
         os.setsid()
+    with step("output"):
+        _place_descriptors(program)
     with step("limits"):
         if program.cgroup is not None:
             _enter(program.cgroup)
+        # After all that opens something: beside the launcher's descriptors there may be no room below the limit.
         limit(program.limits, open_files=open_files, bounded_by_cgroup=program.bounded_by_cgroup)
-    with step("output"):
-        _place_descriptors(program)
     with step("user"):
         become_user(program.user, no_new_privileges=program.no_new_privileges)
         if program.dies_with_launcher:

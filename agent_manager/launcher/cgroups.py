@@ -116,6 +116,8 @@ class Cgroups:
         if "memory" in self.controllers and limits.memory_bytes is not None:
             yield "memory.max", str(limits.memory_bytes)
             yield "memory.oom.group", "1"
+            if (self._base / "memory.swap.max").exists():
+                yield "memory.swap.max", "0"
         if "cpu" in self.controllers and limits.cpu is not None:
             yield "cpu.max", f"{round(limits.cpu * _CPU_PERIOD_US)} {_CPU_PERIOD_US}"
         if "pids" in self.controllers and limits.processes is not None:
@@ -184,12 +186,12 @@ def _leave_alone(own: Path) -> bool:
 
 
 def _hand_down(cgroup: Path, controllers: list[str]) -> bool:
-    try:
-        for controller in controllers:
-            (cgroup / "cgroup.subtree_control").write_text(f"+{controller}")
-    except OSError:
-        return False
-    return True
+    """Each for itself. Whether all were."""
+    control = cgroup / "cgroup.subtree_control"
+    for controller in controllers:
+        with contextlib.suppress(OSError):
+            control.write_text(f"+{controller}")
+    return set(controllers) <= set(_read(control).split())
 
 
 def _read(path: Path) -> str:

@@ -77,6 +77,13 @@ class Children:
             with contextlib.suppress(PermissionError):  # it has changed its user
                 os.kill(pid, number)
 
+    def kill_all(self, *, but: int | None) -> bool:
+        """SIGKILL every child but this one. Whether there was one."""
+        others = self._children.keys() - {but}
+        for pid in others:
+            self.signal(pid, signal.SIGKILL)
+        return bool(others)
+
     def signal_group(self, pid: int, number: int) -> None:
         """Signal the process group that this process leads, if the process is (still) here."""
         if pid not in self._children:

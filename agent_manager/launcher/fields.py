@@ -154,9 +154,9 @@ def argv(value: object) -> tuple[str, ...]:
 
 
 def lines_by_stream(value: object) -> dict[str, list[str]]:
-    """The last lines of an exit."""
-    if isinstance(value, dict):
-        return {text(stream): list(texts(lines)) for stream, lines in value.items()}
+    """The last lines of an exit: whatever a program has written."""
+    if isinstance(value, dict) and all(isinstance(lines, list) for lines in value.values()):
+        return {text(stream): [str(line) for line in lines] for stream, lines in value.items()}
     raise Expected("an object of lists of strings")
 
 

@@ -47,6 +47,12 @@ def let_through(descriptors: Iterable[int]) -> None:
         os.set_inheritable(descriptor, True)
 
 
+def keep_back(descriptors: Iterable[int]) -> None:
+    """Close them at an exec again. Raises OSError."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+
+
 def _known(value: object) -> None:
     if value != FORMAT:
         raise Expected(f"{FORMAT}, the format that this launcher knows")

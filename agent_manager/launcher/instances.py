@@ -223,7 +223,8 @@ class Instances:
                 self._fail(launch, SpawnFailure("limits", str(error)))
                 return
             program = self._program(request, launch.cgroup, stdout=writers[0], stderr=writers[-1])
-            if request.zygote is None:
+            # A zygote runs as the launcher does, and imports what the user may have put in its way.
+            if request.zygote is None or request.user is not None:
                 self._execute(program, launch)
             else:
                 self._fork(request.zygote, program, launch, write_ends.pop_all())

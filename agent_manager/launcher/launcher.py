@@ -63,12 +63,11 @@ class Launcher:
             children=self._children,
             instances=self._instances,
             pump=self._pump,
-            runners=self._runners,
+            services=self._services,
             shutdown=self._shutdown,
             above=self._above,
             arguments=arguments,
             export=self._export,
-            on_refused=self._services.tell_refusal,
         )
 
     def _build(self) -> None:

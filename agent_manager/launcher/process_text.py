@@ -6,6 +6,7 @@ there before: whoever executes such a process gives it an argument and a variabl
 """
 
 import ctypes
+from collections.abc import Iterable
 
 _FIRST_FIELD_BEHIND_NAME = 3
 _ARGUMENTS, _ENVIRONMENT = (48, 49), (50, 51)
@@ -19,17 +20,18 @@ def write_command_line(text: bytes) -> None:
     ctypes.memmove(start, text[: room - 2].ljust(room - 1, b"\0") + b".", room)
 
 
-def write_variable(name: bytes, value: bytes) -> bool:
-    """Show this value of a variable that is there already. Whether there was room for it. Raises OSError."""
+def write_environment(entries: Iterable[bytes]) -> None:
+    """Show these as the environment, as many from the first one on as there is room for. Raises OSError.
+
+    The variables that the process was executed with must not be in use any more: this is where they are.
+    """
     start, end = _region(_ENVIRONMENT)
-    for entry in ctypes.string_at(start, end - start).split(b"\0"):
-        if entry.startswith(name + b"="):
-            text = name + b"=" + value
-            if len(text) <= len(entry):
-                ctypes.memmove(start, text.ljust(len(entry), b"\0"), len(entry))
-                return True
-        start += len(entry) + 1
-    return False
+    text = bytearray()
+    for entry in entries:
+        if len(text) + len(entry) >= end - start:
+            break
+        text += entry + b"\0"
+    ctypes.memmove(start, bytes(text.ljust(end - start, b"\0")), end - start)
 
 
 def _region(fields: tuple[int, int]) -> tuple[int, int]:

@@ -42,6 +42,7 @@ class PumpClient:
 
     def __init__(self, loop: EventLoop, children: Children, env: Mapping[str, str]) -> None:
         """`env` is the complete environment of the pump."""
+        self.pid: int | None = None
         self._loop = loop
         self._children = children
         self._program = Program(
@@ -64,9 +65,11 @@ class PumpClient:
         self._restarter.start()
 
     def go_on(self) -> None:
-        """Start the pump again that was to end."""
+        """The pump need not end any more; one that has is started again."""
         self._on_ended = None
-        self._restarter.start()
+        if self._control is None:
+            self._restarter.cancel()
+            self._restarter.start()
 
     def export(self) -> list[dict[str, Any]]:
         """The streams, as `restore` takes them; their read ends have to stay open."""
@@ -137,7 +140,7 @@ class PumpClient:
         with theirs:
             program = replace(self._program, control=theirs.fileno())
             try:
-                self._children.start(program, on_started=self._on_started, on_exit=self._on_exit)
+                self.pid = self._children.start(program, on_started=self._on_started, on_exit=self._on_exit)
             except OSError:
                 ours.close()
                 raise

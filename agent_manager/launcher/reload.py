@@ -9,7 +9,7 @@ process executes the new version, with the same children and their open output.
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from agent_manager.launcher import handover
@@ -22,10 +22,15 @@ from agent_manager.launcher.instances import Instances
 from agent_manager.launcher.pump_client import PumpClient
 from agent_manager.launcher.service_manager import ServiceManager
 from agent_manager.launcher.service_runner import ServiceRunner
+from agent_manager.launcher.services import Services
 from agent_manager.launcher.shutdown import Shutdown
+from agent_manager.launcher.spawning import SpawnFailure
 
 CHECK_LIMIT_S = 60.0
 """How long a check of the installed version may take."""
+SUSPENSION_LIMIT_S = 120.0
+"""How long services and starts may take to come to rest, during which no manager is there."""
+
 _WORDS_LIMIT_BYTES = 2048
 
 
@@ -39,49 +44,48 @@ class Reload:
         children: Children,
         instances: Instances,
         pump: PumpClient,
-        runners: Sequence[ServiceRunner],
+        services: Services,
         shutdown: Shutdown,
         above: ServiceManager,
         arguments: tuple[str, ...],
         export: Callable[[], tuple[handover.State, list[int]]],
-        on_refused: Callable[[str], None],
     ) -> None:
-        """`arguments` are those of this program, `export` tells its state and the descriptors that belong to it.
-
-        `on_refused` is told why everything is as it was.
-        """
+        """`arguments` are those of this program; `export` tells its state and the descriptors that belong to it."""
         self._loop = loop
         self._children = children
         self._instances = instances
         self._pump = pump
-        self._runners = runners
+        self._services = services
         self._shutdown = shutdown
         self._above = above
         self._command = (sys.executable, "-P", "-m", "agent_manager.launcher", *arguments)
         self._export = export
-        self._on_refused = on_refused
+        self._attempt = 0
         self._busy = False
         self._checks: list[Callable[[], None]] = []
         self._turns: list[ServiceRunner] = []
+        self._limit: Timer | None = None
 
     def request(self) -> None:
         """Begin, unless it has begun, or the end has."""
         if self._busy or self._shutdown.begun:
             return
         self._busy = True
-        self._above.reloading()
+        self._attempt += 1
+        if self._services.all_ready:
+            self._above.reloading()
         self._checks = [self._examine_handover]
-        for service in (runner.service for runner in self._runners):
+        for runner in self._services.runners:
+            service = runner.service
             if service.prepare is not None:
-                self._checks.append(partial(self._check, service.prepare, service.env, service.cwd))
+                self._checks.append(partial(self._check, service.prepare, runner.env, service.cwd))
         self._next_check()
 
     def _next_check(self) -> None:
         if self._shutdown.begun:
             return
         if not self._checks:
-            self._turns = [runner for runner in self._runners if not runner.service.kept]
-            self._next_turn()
+            self._suspend()
             return
         try:
             self._checks.pop(0)()
@@ -99,56 +103,85 @@ class Reload:
         """Run a program of the installed version that must end well. Raises OSError."""
         words = os.memfd_create("words")
         program = Program(argv=argv, env=dict(env), cwd=cwd, control=control, stdout=words, stderr=words)
-        pid = self._children.start(
-            program, on_started=lambda _failure: None, on_exit=lambda ended: self._on_checked(ended, words, limit)
-        )
+        failures: list[SpawnFailure] = []
+        try:
+            pid = self._children.start(
+                program,
+                on_started=lambda failure: failures.extend([failure] if failure is not None else []),
+                on_exit=lambda ended: self._on_checked(ended, failures, words, limit),
+            )
+        except OSError:
+            os.close(words)
+            raise
         limit = self._loop.call_later(CHECK_LIMIT_S, partial(self._children.signal, pid, signal.SIGKILL))
 
-    def _on_checked(self, ended: Exit, words: int, limit: Timer) -> None:
+    def _on_checked(self, ended: Exit, failures: list[SpawnFailure], words: int, limit: Timer) -> None:
         limit.cancel()
         said = os.pread(words, _WORDS_LIMIT_BYTES, max(0, os.fstat(words).st_size - _WORDS_LIMIT_BYTES))
         os.close(words)
         if ended.code == 0:
             self._next_check()
-        else:
-            last = said.decode(errors="replace").strip().splitlines()[-1:]
-            self._refuse("; ".join([f"the installed version cannot take over: {ended}", *last]))
+            return
+        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        what = [str(failure) for failure in failures] or [str(ended), *last]
+        self._refuse("; ".join(["the installed version cannot take over", *what]))
 
-    def _next_turn(self) -> None:
-        if self._shutdown.begun:
+    def _suspend(self) -> None:
+        self._limit = self._loop.call_later(SUSPENSION_LIMIT_S, self._on_too_long)
+        self._turns = [runner for runner in self._services.runners if not runner.service.kept]
+        self._next_turn(self._attempt)
+
+    def _next_turn(self, attempt: int) -> None:
+        if self._is_over(attempt):
             return
         if self._turns:
-            self._turns.pop().suspend(self._next_turn)
+            self._turns.pop().suspend(partial(self._next_turn, attempt))
         else:
-            self._instances.when_none_starts(self._silence)
+            self._instances.when_none_starts(partial(self._silence, attempt))
 
-    def _silence(self) -> None:
-        if not self._shutdown.begun:
-            self._pump.end(self._replace)
+    def _silence(self, attempt: int) -> None:
+        if not self._is_over(attempt):
+            self._pump.end(partial(self._replace, attempt))
 
-    def _replace(self) -> None:
-        if self._shutdown.begun:
+    def _replace(self, attempt: int) -> None:
+        if self._is_over(attempt):
             return
         # A signal that comes meanwhile waits for the handlers of the next.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        inherited: list[int] = []
         try:
             state, descriptors = self._export()
-            descriptor = handover.write(state)
-            handover.let_through(descriptors)
-            os.execv(self._command[0], (*self._command, "--resume", str(descriptor)))
+            inherited = [handover.write(state), *descriptors]
+            handover.let_through(inherited)
+            os.execv(self._command[0], (*self._command, "--resume", str(inherited[0])))
         except OSError as error:
+            handover.keep_back(inherited[1:])
+            for descriptor in inherited[:1]:
+                os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._pump.start()
-            self._go_on()
-            self._refuse(f"{self._command[0]}: {error.strerror}")
+            self._go_on(f"{self._command[0]}: {error.strerror}")
 
-    def _go_on(self) -> None:
+    def _is_over(self, attempt: int) -> bool:
+        """Whether the end has begun meanwhile, or this attempt was given up: what it waited for comes too late."""
+        return self._shutdown.begun or attempt != self._attempt
+
+    def _on_too_long(self) -> None:
+        if not self._shutdown.begun:
+            self._go_on(f"services, starts or output have not come to rest within {SUSPENSION_LIMIT_S:g} s")
+
+    def _go_on(self, reason: str) -> None:
+        self._attempt += 1
+        self._pump.go_on()
         self._instances.start_again()
-        for runner in self._runners:
+        for runner in self._services.runners:
             runner.resume()
+        self._refuse(reason)
 
     def _refuse(self, reason: str) -> None:
         self._busy = False
+        if self._limit is not None:
+            self._limit.cancel()
         warn(f"reload: {reason}; everything goes on as it was")
-        self._above.ready()
-        self._on_refused(reason)
+        if self._services.all_ready:
+            self._above.ready()
+        self._services.tell_refusal(reason)

@@ -49,7 +49,7 @@ class ServiceRunner:
         self._children = children
         self._pump = pump
         self._controller = controller
-        self._env = {key: value for key, value in service.env.items() if key not in VARIABLES} | tag.environment
+        self.env = {key: value for key, value in service.env.items() if key not in VARIABLES} | tag.environment
         self._log = LogFile(os.path.join(log_dir, f"{service.name}.log"), _LOG_MAX_BYTES, _LOG_FILES)
         self._restarter = Restarter(loop, self._start)
         self._probe = TcpProbe(loop, service.ready, self._become_ready) if isinstance(service.ready, TcpReady) else None
@@ -157,7 +157,7 @@ class ServiceRunner:
             ).fileno()
         return Program(
             argv=self.service.argv,
-            env=self._env,
+            env=self.env,
             cwd=self.service.cwd,
             stdout=output,
             stderr=output,

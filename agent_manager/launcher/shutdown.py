@@ -17,6 +17,7 @@ from agent_manager.launcher.service_runner import ServiceRunner
 _INSTANCE_STOP_S = 5.0
 _HURRY_S = 2.0
 _FORCE_S = 5.0
+_LOOK_AGAIN_S = 0.01
 
 
 class Shutdown:
@@ -74,8 +75,7 @@ class Shutdown:
             self._above.stopping(f"Stopping {runner.service.name}")
             runner.stop(self._stop_instances if runner.is_controller else self._next_turn)
         else:
-            self._children.on_orphan_reaped(lambda _pid: self._kill_orphans())
-            self._kill_orphans()
+            self._kill_the_rest()
 
     def _stop_instances(self) -> None:
         self._instances.start_no_more()
@@ -83,8 +83,12 @@ class Shutdown:
         self._loop.call_later(_INSTANCE_STOP_S, partial(self._instances.signal_all, signal.SIGKILL))
         self._instances.when_all_empty(self._next_turn)
 
-    def _kill_orphans(self) -> None:
-        if not self._trees.kill_orphans():
+    def _kill_the_rest(self) -> None:
+        """What services have left behind, and what the launcher has started for itself; all but the pump."""
+        orphans, others = self._trees.kill_orphans(), self._children.kill_all(but=self._pump.pid)
+        if orphans or others:
+            self._loop.call_later(_LOOK_AGAIN_S, self._kill_the_rest)
+        else:
             self._pump.end(partial(self._on_ended, True))
 
     def _hurry(self) -> None:

@@ -9,15 +9,18 @@ from agent_manager.launcher.diagnostics import warn
 from agent_manager.launcher.service_table import StateFile
 
 
-def write(state: StateFile, pids: Mapping[str, int | None], *, reloads: int, refusal: str | None) -> None:
+def write(
+    state: StateFile, pids: Mapping[str, int | None], *, reloads: int, refusals: int, refusal: str | None
+) -> None:
     """Replace the file (0600) with `content` and `pids`, at once or not at all; a failure is a warning.
 
-    `reloads` counts how often the launcher was replaced, `refusal` says why it last was not.
+    `reloads` counts how often the launcher was replaced, `refusals` how often this one was not, `refusal` says why.
     """
     fresh = f"{state.path}.new"
     try:
         with open(fresh, "w", encoding="utf-8", opener=_private) as file:
-            json.dump(state.content | {"pids": pids, "reloads": reloads, "reload_refused": refusal}, file)
+            told = {"pids": pids, "reloads": reloads, "reloads_refused": refusals, "reload_refused": refusal}
+            json.dump(state.content | told, file)
         os.replace(fresh, state.path)
     except OSError as error:
         warn(f"state file: {error}")

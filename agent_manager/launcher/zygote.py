@@ -70,6 +70,11 @@ _SMALL_OBJECTS = range(48, 513, 16)
 _HOLES_PER_SIZE = 200
 _filling: list[bytes] = []
 
+_TOLD_BY = (LAUNCH_ID_VARIABLE, "AGENT_MANAGER_")
+"""By these the launcher tells whose a process is."""
+_NO_MORE = 3
+"""How the process between zygote and instances ends where there will not be another one."""
+
 _CANNOT_OPEN = 2
 """How Python ends that was told to run a file it cannot open."""
 
@@ -152,7 +157,6 @@ def _import_all(modules: list[str]) -> Imported:
 def _rehearse(imported: Imported) -> None:
     """Do once what every instance does at first: what that makes, it makes for all of them."""
     process_text.write_command_line(f"{sys.executable} {__file__}".encode())
-    process_text.write_variable(b"", b"")
     imported.check_not_shadowed(_directory(__file__))
     compile(json.loads('"pass"'), __file__, "exec")
 
@@ -167,21 +171,40 @@ def _fill_holes() -> None:
 
 
 def serve(control: socket.socket, imported: Imported) -> Order | None:
-    """Fork what is asked for: None once the launcher is gone; in every instance its order. Raises StaleError."""
-    while sockets := _next_sockets(control):
-        imported.check_fresh()
+    """Fork what is asked for: None once the launcher is gone, or what is here is stale; in every instance its order.
+
+    The process between this one and the instances is there before it is needed, since its fork takes time as well.
+    """
+    while True:
         sys.stdout.flush()
         sys.stderr.flush()
         intermediate = os.fork()
         if intermediate == 0:
-            order = _fork_each(sockets, imported)
+            order = _fork_next(control, imported)
             if order is None:
                 os._exit(0)
             return order
-        for answers in sockets:
-            answers.close()
-        os.waitpid(intermediate, 0)
-    return None
+        _, status = os.waitpid(intermediate, 0)
+        if os.waitstatus_to_exitcode(status) == _NO_MORE or not _is_fresh(imported):
+            return None
+
+
+def _fork_next(control: socket.socket, imported: Imported) -> Order | None:
+    """Wait for what is asked for next, and fork it; ends this process where nothing will be forked any more."""
+    os.setpgid(0, 0)  # the end of the zygote is not the end of what it has forked
+    sockets = _next_sockets(control)
+    if not sockets or not _is_fresh(imported):
+        os._exit(_NO_MORE)
+    return _fork_each(sockets, imported)
+
+
+def _is_fresh(imported: Imported) -> bool:
+    try:
+        imported.check_fresh()
+    except StaleError as error:
+        sys.stderr.write(f"zygote: {error}\n")
+        return False
+    return True
 
 
 def _next_sockets(control: socket.socket) -> list[socket.socket]:
@@ -201,7 +224,6 @@ def _next_sockets(control: socket.socket) -> list[socket.socket]:
 
 def _fork_each(sockets: list[socket.socket], imported: Imported) -> Order | None:
     """In the process between zygote and instances, whose end makes these children of the launcher."""
-    os.setpgid(0, 0)  # the end of the zygote is not the end of what it has forked
     intermediate = os.getpid()
     for answers in sockets:
         try:
@@ -253,8 +275,8 @@ def become_instance(order: Order) -> None:
     try:
         become(program, launcher_pid=order.launcher_pid, open_files=order.open_files)
         with step("exec", program.argv[0]):
-            _take_the_name_of(program)
             _take_the_state_of(program)
+            _take_the_name_of(program)
     except StepError as error:
         try:
             order.answers.send(error.report)
@@ -266,8 +288,10 @@ def become_instance(order: Order) -> None:
 
 
 def _take_the_name_of(program: Program) -> None:
+    """What others see of this process. What it is told by comes first, should there not be room for all."""
     process_text.write_command_line(b" ".join(map(os.fsencode, program.argv)))
-    process_text.write_variable(os.fsencode(LAUNCH_ID_VARIABLE), os.fsencode(program.env.get(LAUNCH_ID_VARIABLE, "")))
+    ordered = sorted(program.env.items(), key=lambda item: not item[0].startswith(_TOLD_BY))
+    process_text.write_environment(os.fsencode(f"{key}={value}") for key, value in ordered)
 
 
 def _take_the_state_of(program: Program) -> None:
@@ -300,12 +324,7 @@ def _opened(script: str) -> int:
 
 def _awaited(imported: Imported) -> Order:
     """Serve until this process is an instance; ends it where it never becomes one."""
-    try:
-        order = serve(socket.socket(fileno=CONTROL_DESCRIPTOR), imported)
-    except StaleError as error:
-        sys.stderr.write(f"zygote: {error}\n")
-        sys.exit()
-    return order or sys.exit()
+    return serve(socket.socket(fileno=CONTROL_DESCRIPTOR), imported) or sys.exit()
 
 
 if __name__ == "__main__":

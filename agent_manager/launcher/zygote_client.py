@@ -61,6 +61,7 @@ class ZygoteClient:
         with ExitStack() as undo:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(self._control.close)
+            self._control.setblocking(False)
             with theirs:
                 self._pid = children.start(
                     replace(program, control=theirs.fileno()), on_started=self._on_started, on_exit=self._on_exit
@@ -82,6 +83,7 @@ class ZygoteClient:
         """Hear what the instances have said so far."""
         for answers in list(self._asked):
             self._take_answer(answers)
+        self._ask()
 
     def _ask(self) -> None:
         while self._waiting and len(self._asked) < _MOST_AT_ONCE and self._over is None:
@@ -90,7 +92,8 @@ class ZygoteClient:
                 self._send(request)
             except OSError:
                 request.on_refused()
-        self._expect_progress()
+        if self._hang is None:
+            self._expect_progress()
 
     def _send(self, request: ForkRequest) -> None:
         program = request.program
@@ -121,7 +124,7 @@ class ZygoteClient:
                 socket.send_fds(
                     ours, [b"order"], [file, *(fd for fd in (program.stdout, program.stderr) if fd is not None)]
                 )
-                socket.send_fds(self._control, [b"fork"], [theirs.fileno()], socket.MSG_DONTWAIT)
+                socket.send_fds(self._control, [b"fork"], [theirs.fileno()])
                 self._loop.watch(ours.fileno(), lambda: self._on_answer(ours))
                 undo.pop_all()
         self._asked[ours] = request
@@ -138,6 +141,7 @@ class ZygoteClient:
         except OSError:
             data, pid = b"", None
         request = self._asked.pop(answers)
+        self._expect_progress()
         self._loop.unwatch(answers.fileno())
         if data and pid:
             self.has_forked = True

@@ -7,11 +7,10 @@ with one, its instances are executed.
 import os
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_manager.launcher.becoming import LAUNCH_ID_VARIABLE, Program
+from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.diagnostics import warn
 from agent_manager.launcher.event_loop import EventLoop
@@ -28,7 +27,8 @@ REST_S = 60.0
 _LOG_MAX_BYTES = 1024 * 1024
 _LOG_FILES = 2
 _ROOM_FOR_COMMAND_LINE = 1024
-_ROOM_FOR_LAUNCH_ID = 128
+_ROOM_FOR_ENVIRONMENT = 16 * 1024
+_ROOM_VARIABLE = "ROOM"
 _SCRIPT = str(Path(__file__).with_name("zygote.py"))
 
 
@@ -99,22 +99,27 @@ class Zygotes:
             self._zygotes.pop(next(iter(self._zygotes))).end("")
         try:
             stream_id, output = self._pump.open_stream(self._log)
-            with ExitStack() as given_away:
-                given_away.callback(os.close, output)
-                zygote = ZygoteClient(
-                    self._loop,
-                    self._children,
-                    self._program(warmth, output),
-                    open_files=self._open_files,
-                    on_ended=lambda reason: self._on_ended(warmth, zygote, stream_id, reason),
-                )
         except OSError as error:
             self._rest(warmth, str(error))
             return None
+        try:
+            zygote = ZygoteClient(
+                self._loop,
+                self._children,
+                self._program(warmth, output),
+                open_files=self._open_files,
+                on_ended=lambda reason: self._on_ended(warmth, zygote, stream_id, reason),
+            )
+        except OSError as error:
+            self._pump.close_stream(stream_id)
+            self._rest(warmth, str(error))
+            return None
+        finally:
+            os.close(output)
         return zygote
 
     def _program(self, warmth: Warmth, output: int) -> Program:
-        room = {LAUNCH_ID_VARIABLE: "-" * _ROOM_FOR_LAUNCH_ID}
+        room = {_ROOM_VARIABLE: "-" * _ROOM_FOR_ENVIRONMENT}
         return Program(
             argv=(warmth.python, _SCRIPT, "-" * _ROOM_FOR_COMMAND_LINE, *warmth.preload),
             env={**dict(warmth.env), **self._env, **room},

@@ -31,7 +31,7 @@ class Identities(Protocol):
     def renew(self, launches: Iterable[LaunchName]) -> None:
         """Replace the credentials that have lived half of their life: those of `launches`, and those of programs.
 
-        Raises OSError for the last one that could not be written, after all others.
+        Raises OSError or ValueError for the last one that could not be made, after all others.
         """
         ...
 

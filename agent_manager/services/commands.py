@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent_manager.domain.agents import Agent, Package, PackageStatus, folder_agent_id, subject_of
+from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageStatus, folder_agent_id, subject_of
 from agent_manager.domain.errors import ConflictError, NotFoundError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import check_agent_id, instance_id
@@ -18,6 +18,15 @@ from agent_manager.ports.store import Store, Transaction
 from agent_manager.services.preparation import Preparation
 from agent_manager.services.reconciler import Reconciler
 from agent_manager.services.supervisor import Supervisor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changed:
+    """What was committed, the faults of the agent's package, and whether all of it is done by now."""
+
+    agent: Agent
+    faults: tuple[ManifestFault, ...]
+    done: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,16 +41,16 @@ class Commands:
     node_id: str
     preparation: Preparation
 
-    async def start(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
-        """Let it run. Returns whether it is done. Raises NotFoundError, ConflictError, UnavailableError."""
+    async def start(self, agent_id: str, *, actor: str | None, wait_s: float) -> Changed:
+        """Let it run. Raises NotFoundError, ConflictError, UnavailableError."""
         return await self._change(agent_id, "start_requested", Agent.started, actor, wait_s)
 
-    async def stop(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
-        """Stop it. Returns whether it is done. Raises NotFoundError, ConflictError, UnavailableError."""
+    async def stop(self, agent_id: str, *, actor: str | None, wait_s: float) -> Changed:
+        """Stop it. Raises NotFoundError, ConflictError, UnavailableError."""
         return await self._change(agent_id, "stop_requested", Agent.stopped, actor, wait_s)
 
-    async def restart(self, agent_id: str, *, actor: str | None, wait_s: float) -> bool:
-        """Give every instance a new process. Returns whether it is done. Raises as `start`."""
+    async def restart(self, agent_id: str, *, actor: str | None, wait_s: float) -> Changed:
+        """Give every instance a new process. Raises as `start`."""
         return await self._change(agent_id, "restart_requested", Agent.restarted, actor, wait_s)
 
     async def retry_package(self, name: str, *, actor: str | None) -> Package:
@@ -75,11 +84,11 @@ class Commands:
 
     async def _change(
         self, agent_id: str, event_type: str, change: Callable[[Agent, float], Agent], actor: str | None, wait_s: float
-    ) -> bool:
+    ) -> Changed:
         check_agent_id(agent_id)
         now = self.clock.now().wall
 
-        def unit(transaction: Transaction) -> tuple[Agent, Event]:
+        def unit(transaction: Transaction) -> tuple[Agent, Package | None, Event]:
             changed = change(existing(transaction, agent_id), now)
             transaction.save_agent(changed)
             event = Event(
@@ -90,14 +99,14 @@ class Commands:
                 message=event_type.replace("_", " "),
                 data={"lifecycle": changed.lifecycle.value},
             )
-            return changed, transaction.append_event(event)
+            package = transaction.package(changed.node_id, changed.package)
+            return changed, package, transaction.append_event(event)
 
-        agent, event = await self.store.write(unit)
+        agent, package, event = await self.store.write(unit)
         self.announcer.event(event)
         self.reconciler.nudge(agent_id)
-        if wait_s > 0:
-            return await self.supervisor.until(lambda: self._done(agent), wait_s)
-        return self._done(agent)
+        done = await self.supervisor.until(lambda: self._done(agent), wait_s) if wait_s > 0 else self._done(agent)
+        return Changed(agent=agent, faults=package.faults if package is not None else (), done=done)
 
     def _done(self, agent: Agent) -> bool:
         for ordinal in range(agent.replicas):

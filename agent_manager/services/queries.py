@@ -15,7 +15,7 @@ from agent_manager.domain.planning import by_agent
 from agent_manager.ports.clock import Clock
 from agent_manager.ports.processes import Logs, LogTail, ProcessInspector, Usage
 from agent_manager.ports.store import Store, Transaction
-from agent_manager.services.commands import existing
+from agent_manager.services.commands import Changed, existing
 from agent_manager.services.counters import Counters
 from agent_manager.services.store_watch import StoreState
 from agent_manager.services.supervisor import Supervisor
@@ -99,6 +99,12 @@ class Queries:
 
         agent, package, stored = await self.store.read(unit)
         return replace(self._snapshot(agent, stored), faults=package.faults if package is not None else ())
+
+    async def as_changed(self, changed: Changed) -> AgentSnapshot:
+        """The agent of a command, as that has committed it, with what is observed now. Raises NotFoundError."""
+        if changed.agent.node_id != self.node.node_id:
+            return await self.agent(changed.agent.id)
+        return replace(self._snapshot(changed.agent, ()), faults=changed.faults)
 
     async def agents(self, *, after: str, limit: int) -> Sequence[AgentSnapshot]:
         """At most `limit` agents with ids above `after`, in order of id."""

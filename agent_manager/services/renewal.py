@@ -38,5 +38,5 @@ class Renewal:
         ]
         try:
             self._identities.renew(launches)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.error("credentials_not_renewed", extra={"error": str(error)})

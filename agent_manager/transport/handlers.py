@@ -17,7 +17,7 @@ from agent_manager.protocol.operations import (
     PackageParams,
     PageParams,
 )
-from agent_manager.services.commands import Commands
+from agent_manager.services.commands import Changed, Commands
 from agent_manager.services.log_following import LogFollowing
 from agent_manager.services.queries import Queries
 from agent_manager.transport import views
@@ -115,10 +115,11 @@ class Handlers:
     async def _restart(self, call: Call) -> Message:
         return await self._changed(self._commands.restart, call)
 
-    async def _changed(self, command: Callable[..., Awaitable[bool]], call: Call) -> Message:
+    async def _changed(self, command: Callable[..., Awaitable[Changed]], call: Call) -> Message:
         params: ChangeParams = call.params
-        done = await command(call.agent_id, actor=call.actor, wait_s=params.wait_s)
-        return resources.ChangeResult(agent=views.of_agent(await self._queries.agent(call.agent_id)), done=done)
+        changed = await command(call.agent_id, actor=call.actor, wait_s=params.wait_s)
+        snapshot = await self._queries.as_changed(changed)
+        return resources.ChangeResult(agent=views.of_agent(snapshot), done=changed.done)
 
     async def _instances(self, call: Call) -> Message:
         page: PageParams = call.params

@@ -68,7 +68,16 @@ async def test_the_terminal_says_where_everything_is_and_then_a_line_per_event(s
     ):
         assert expected in said
     assert oct(os.stat(node.data_dir / "up.json").st_mode & 0o777) == "0o600"
-    assert set(state) == {"api_url", "nats_url", "nats_creds", "metrics_url", "pids"}
+    assert set(state) == {
+        "api_url",
+        "nats_url",
+        "nats_creds",
+        "metrics_url",
+        "pids",
+        "reloads",
+        "reloads_refused",
+        "reload_refused",
+    }
     assert set(state["pids"]) == {"launcher", "manager", "api", "nats"}
     await node.stop()
     assert "stopped" in node.console()

@@ -206,7 +206,7 @@ class RunningLauncher:
 
         def told() -> bool:
             now = self.state
-            return bool(now["reloads"] > before["reloads"] or now["reload_refused"] != before["reload_refused"])
+            return bool(now["reloads"] > before["reloads"] or now["reloads_refused"] > before["reloads_refused"])
 
         wait_until(told, 60.0)
 

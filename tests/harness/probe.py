@@ -54,4 +54,4 @@ report = {
     ],
     "recursion_limit": sys.getrecursionlimit(),
 }
-Path(sys.argv[-1]).write_text(json.dumps(report))
+Path(sys.argv[1:][-1]).write_text(json.dumps(report))

@@ -16,7 +16,7 @@ from agent_manager.nats_access.resolving import Resolved
 from agent_manager.ports.clock import Clock
 from agent_manager.ports.identities import Identities
 
-PLACE_FOR_OTHERS = Path("/run/agent-manager")
+PLACE_FOR_OTHERS = Path("/run/agent-manager-launches")
 """Credentials of launches that run as other users, below it: they reach nothing in the data directory."""
 
 

@@ -152,12 +152,12 @@ class LaunchIdentities:
 
     def renew(self, launches: Iterable[LaunchName]) -> None:
         """See the port. A file that is missing or unreadable is due as well."""
-        failure: OSError | None = None
+        failure: OSError | ValueError | None = None
         for launch in launches:
             try:
                 if self._due(self._path(launch)):
                     self.issue(launch)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 failure = error
         for program in self._programs:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -22,7 +23,10 @@ def make_directory_of_others(path: Path) -> None:
 
     Raises OSError, also where somebody else has made it.
     """
-    path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    for directory in (*reversed(path.parents), path):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir()
+            directory.chmod(0o711)  # whatever the umask
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "this is not a directory of ours", str(path))

@@ -76,7 +76,7 @@ Pattern = Annotated[
     accepted("a pattern as in a .gitignore, such as state.json or data/", lambda pattern: IgnoreRules((pattern,))),
 ]
 ModuleName = Annotated[
-    str, matching(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", "the name of a Python module, such as numpy")
+    str, matching(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", "the name of a Python module, such as httpx")
 ]
 VariableName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a name of letters, digits and underscores")]
 
@@ -266,7 +266,7 @@ class Manifest(Section):
         description="how the process of an `entrypoint` begins: by a fork of an interpreter that is warm, which takes "
         "milliseconds, or by executing one. See Starting",
     )
-    preload: Annotated[tuple[ModuleName, ...], listing("a list of module names, such as [numpy]")] = Field(
+    preload: Annotated[tuple[ModuleName, ...], listing("a list of module names, such as [httpx]")] = Field(
         (), description="libraries of its environment that are imported before the fork. See Starting"
     )
     capabilities: Annotated[tuple[CapabilitySection, ...], listing("a list of names or mappings")] = Field(

@@ -5,7 +5,6 @@ import os
 import pwd
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,16 +47,10 @@ def without_cgroups(tmp_path: Path) -> Iterator[RunningLauncher]:
 
 
 @pytest.fixture
-def of_nobody(way: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a launch needs that lives on as nobody, who may enter few places."""
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o755)
-        script = Path(directory) / "agent.py"
-        script.write_text("import time\ntime.sleep(1000)")
-        # The interpreter of the tests may be out of its reach: only a fork has it already.
-        argv = [sys.executable, str(script)] if way else ["/bin/sleep", "1000"]
-        groups = [_NOBODY.pw_gid]
-        yield {"argv": argv, "cwd": "/", "user": {"uid": _NOBODY.pw_uid, "gid": _NOBODY.pw_gid, "groups": groups}}
+def of_nobody() -> dict[str, Any]:
+    """What a launch needs that lives on as nobody."""
+    user = {"uid": _NOBODY.pw_uid, "gid": _NOBODY.pw_gid, "groups": [_NOBODY.pw_gid]}
+    return {"argv": ["/bin/sleep", "1000"], "cwd": "/", "user": user}
 
 
 def _run(launcher: RunningLauncher, way: dict[str, Any], text: str, **changes: Any) -> dict[str, Any]:
@@ -107,11 +100,8 @@ def test_who_has_used_up_its_processor_time_is_told_so_by_a_signal(
 
 
 @as_root
-def test_a_launch_runs_as_another_user(
-    launcher: RunningLauncher, way: dict[str, Any], of_nobody: dict[str, Any]
-) -> None:
-    instance = psutil.Process(launcher.spawn("a", "a", **of_nobody, **way))
-    launcher.manager.expect("reply")
+def test_a_launch_runs_as_another_user(launcher: RunningLauncher, of_nobody: dict[str, Any]) -> None:
+    instance = psutil.Process(launcher.spawn("a", "a", **of_nobody))
     assert set(instance.uids()) == {_NOBODY.pw_uid}
     assert set(instance.gids()) == {_NOBODY.pw_gid}
     status = Path(f"/proc/{instance.pid}/status").read_text()
@@ -119,10 +109,20 @@ def test_a_launch_runs_as_another_user(
 
 
 @as_root
+def test_nothing_of_another_user_is_run_as_the_launcher(launcher: RunningLauncher, of_nobody: dict[str, Any]) -> None:
+    (launcher.directory / "trap.py").write_text(f"open({str(launcher.directory / 'sprung')!r}, 'w')")
+    env = _PATH | {"PYTHONPATH": str(launcher.directory)}
+    launcher.spawn("a", "a", **of_nobody, zygote={"env": env, "preload": ["trap"]})
+    commands = [" ".join(child.cmdline()) for child in psutil.Process(launcher.process.pid).children()]
+    assert [command for command in commands if "zygote.py" in command] == []
+    assert not (launcher.directory / "sprung").exists()
+
+
+@as_root
 def test_who_runs_as_another_user_dies_with_the_launcher_all_the_same(
-    launcher: RunningLauncher, way: dict[str, Any], of_nobody: dict[str, Any]
+    launcher: RunningLauncher, of_nobody: dict[str, Any]
 ) -> None:
-    instance = psutil.Process(launcher.spawn("a", "a", **of_nobody, **way))
+    instance = psutil.Process(launcher.spawn("a", "a", **of_nobody))
     # Only the kernel is left to end it.
     _kill_launcher_and_pump(launcher)
     wait_until(lambda: has_ended(instance))
@@ -130,13 +130,21 @@ def test_who_runs_as_another_user_dies_with_the_launcher_all_the_same(
 
 @as_root
 def test_a_folder_that_the_user_may_not_enter_is_a_start_that_failed(
-    launcher: RunningLauncher, way: dict[str, Any]
+    launcher: RunningLauncher, of_nobody: dict[str, Any]
 ) -> None:
     closed = launcher.directory / "closed"
     closed.mkdir(mode=0o700)
-    user = {"uid": _NOBODY.pw_uid, "gid": _NOBODY.pw_gid, "groups": []}
     with pytest.raises(RequestRefused, match=r"cwd failed: '.*/closed': Permission denied"):
-        launcher.spawn("a", "a", sys.executable, "agent.py", user=user, cwd=str(closed), **way)
+        launcher.spawn("a", "a", **of_nobody | {"cwd": str(closed)})
+
+
+def test_a_limit_on_descriptors_counts_those_of_the_launch_alone(
+    launcher: RunningLauncher, way: dict[str, Any]
+) -> None:
+    for number in range(20):
+        launcher.spawn(f"b{number}", f"b{number}", "sleep", "1000")
+    expression = "resource.getrlimit(resource.RLIMIT_NOFILE)"
+    assert _told(launcher, way, expression, limits={"open_files": 20}) == [20, 20]
 
 
 def test_a_limit_that_cannot_be_set_is_a_start_that_failed(launcher: RunningLauncher, way: dict[str, Any]) -> None:

@@ -94,6 +94,7 @@ def test_an_exit_comes_to_the_next_manager_with_its_last_words(launcher: Running
     script = _script(launcher, "import sys, time\nprint('the last words', flush=True)\ntime.sleep(1000)")
     early = launcher.spawn("early", "early", sys.executable, script)
     late = launcher.spawn("late", "late", sys.executable, script)
+    wait_until(lambda: launcher.log("early.out"))
     os.kill(early, signal.SIGTERM)
     launcher.manager.expect("drained", launch_id="early")
     _reloaded(launcher)

@@ -184,8 +184,18 @@ def test_others_see_a_forked_instance_as_an_executed_one(launcher: RunningLaunch
     forked = psutil.Process(_start(launcher, "forked", script, "--option"))
     assert " ".join(forked.cmdline()) == " ".join(executed.cmdline()) == f"{sys.executable} {script} --option"
     assert forked.name() == executed.name()
-    assert forked.environ()["AGENT_LAUNCH_ID"] == "forked"
+    assert forked.environ() == executed.environ() | {"AGENT_LAUNCH_ID": "forked"}
     assert forked.ppid() == launcher.process.pid
+
+
+def test_an_environment_that_is_too_large_to_be_shown_tells_whose_it_is(launcher: RunningLauncher) -> None:
+    env = _PATH | {f"LARGE_{number}": "x" * 1_000 for number in range(100)}
+    script = _script(launcher, "import os, time\nprint(len(os.environ), flush=True)\ntime.sleep(1000)")
+    shown = psutil.Process(_start(launcher, "a", script, env=env, zygote=_warm("json"))).environ()
+    assert shown["AGENT_LAUNCH_ID"] == "a"
+    assert shown["AGENT_MANAGER_INSTALLATION"] == launcher.table["installation"]
+    wait_until(lambda: launcher.log("a.out"))
+    assert int(launcher.log("a.out")) >= 101
 
 
 def test_a_step_that_fails_is_told(launcher: RunningLauncher) -> None:
@@ -249,9 +259,11 @@ def test_a_zygote_that_hangs_is_replaced_and_its_instance_executed(launcher: Run
     assert _was_forked(launcher, "a")
     (zygote,) = _zygotes(launcher)
     zygote.suspend()
-    assert not _was_forked(launcher, "b")
+    # One process between zygote and instances is there beforehand.
+    assert _was_forked(launcher, "b")
+    assert not _was_forked(launcher, "c")
     wait_until(lambda: has_ended(zygote))
-    assert _was_forked(launcher, "c")
+    assert _was_forked(launcher, "d")
 
 
 def test_instances_are_executed_where_no_zygote_can_live(launcher: RunningLauncher) -> None:
@@ -316,9 +328,11 @@ def test_a_stop_leaves_neither_instances_nor_zygotes(launcher: RunningLauncher) 
     instance = psutil.Process(_start(launcher, "a", _script(launcher, "import time\ntime.sleep(1000)")))
     (zygote,) = _zygotes(launcher)
     zygote.suspend()
-    launcher.manager.begin(
-        "spawn", **launcher.spawn_fields("b", "b", sys.executable, str(_PROBE), zygote=_warm("json"))
-    )
+    waiting = str(launcher.directory / "agent.py")
+    for name in "bc":
+        launcher.manager.begin(
+            "spawn", **launcher.spawn_fields(name, name, sys.executable, waiting, zygote=_warm("json"))
+        )
     assert launcher.stop() == 0
     assert has_ended(instance)
     assert not launcher.processes()

@@ -139,7 +139,7 @@ def test_last_lines_complete_the_exit_and_decide_nothing(restarted_meanwhile: bo
     assert replace(it.instance, launch=before.launch, last_exit=before.last_exit) == before
     if not restarted_meanwhile:
         it.feed(Emptied(launch_id=fallen))
-        assert it.instance.last_exit == complete
+        assert it.instance.last_exit == replace(complete, early=True)
 
 
 def test_last_lines_of_an_earlier_launch_are_recorded_with_it_alone() -> None:
@@ -643,7 +643,7 @@ def test_what_has_never_been_ready_is_started_again_after_a_moment() -> None:
     it.target(run=True)
     it.started()
     ended(it, said="ValueError: for now", code=1)
-    assert (it.status, it.instance.start_at) == ("backoff", it.now + 0.1)
+    assert (it.status, it.instance.start_at) == ("backoff", it.now + 0.3)
 
 
 def test_a_kill_for_want_of_memory_is_named() -> None:
@@ -660,3 +660,26 @@ def test_the_end_of_its_processor_time_is_named() -> None:
     it.feed(Exited(exit=process_exit(it.launch_id, code=None, signal=24)))
     assert it.instance.last_exit is not None
     assert "limits.cpu_seconds (10)" in it.instance.last_exit.message
+
+
+def test_an_older_line_is_no_last_word() -> None:
+    it = VirtualInstance()
+    it.target(run=True)
+    it.started()
+    ended(it, said="ModuleNotFoundError: No module named 'uvloop'\nConnectionRefusedError: [Errno 111]", code=1)
+    assert it.status == "backoff"
+
+
+def test_what_was_healthy_for_long_is_not_given_up_while_it_waits() -> None:
+    it = VirtualInstance(restart_wait_s=60.0).running()
+    it.wait(40.0)
+    it.heartbeat()
+    ended(it, said="ImportError: cannot import name 'x'", code=1)
+    assert it.status == "backoff"
+
+
+def test_a_helper_that_was_killed_long_ago_is_not_why_a_program_ends_well() -> None:
+    it = VirtualInstance().running()
+    it.feed(Exited(exit=process_exit(it.launch_id, code=0, oom_killed=True)))
+    assert it.instance.last_exit is not None
+    assert it.instance.last_exit.reason is ExitReason.COMPLETED

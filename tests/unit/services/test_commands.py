@@ -35,11 +35,12 @@ async def test_what_is_accepted_is_committed_with_its_event_in_one_write(
 ) -> None:
     await bench.save(agent(lifecycle=before))
     writes = bench.store.writes
-    done = await getattr(bench.commands, verb)("echo", actor="ada", wait_s=0.0)
-    assert done is False
+    told = await getattr(bench.commands, verb)("echo", actor="ada", wait_s=0.0)
+    assert told.done is False
     assert bench.store.writes == writes + 1
     changed, events = await rows(bench)
     assert changed is not None
+    assert told.agent == changed
     assert changed.lifecycle is after
     assert (changed.start_serial, changed.restart_serial) == serials
     assert [(event.type, event.actor, event.data) for event in events] == [
@@ -108,7 +109,7 @@ async def test_whoever_waits_is_told_when_every_instance_is_there(bench: Bench) 
     await eventually(lambda: bench.status("echo_0") == "running")
     assert not waiting.done()
     bench.heartbeat("echo_1")
-    assert await waiting is True
+    assert (await waiting).done is True
 
 
 async def test_whoever_waits_for_a_restart_is_not_content_with_the_process_of_before(bench: Bench) -> None:
@@ -121,13 +122,13 @@ async def test_whoever_waits_for_a_restart_is_not_content_with_the_process_of_be
     assert not waiting.done()
     await bench.started()
     bench.heartbeat()
-    assert await waiting is True
+    assert (await waiting).done is True
 
 
 async def test_a_wait_that_is_too_short_changes_nothing_but_the_answer(bench: Bench) -> None:
     await bench.save(agent(lifecycle=Lifecycle.READY))
     bench.follow_desired_state()
-    assert await bench.commands.start("echo", actor=None, wait_s=0.05) is False
+    assert (await bench.commands.start("echo", actor=None, wait_s=0.05)).done is False
     await bench.started()
     bench.heartbeat()
     assert bench.status() == "running"
@@ -137,7 +138,7 @@ async def test_asking_for_what_is_there_already_is_done_at_once(bench: Bench) ->
     await bench.save(agent(lifecycle=Lifecycle.READY))
     bench.follow_desired_state()
     await bench.until("stopped")
-    assert await bench.commands.stop("echo", actor=None, wait_s=60.0) is True
+    assert (await bench.commands.stop("echo", actor=None, wait_s=60.0)).done is True
 
 
 async def test_a_start_of_what_runs_already_is_done_without_a_wait(bench: Bench) -> None:
@@ -146,4 +147,4 @@ async def test_a_start_of_what_runs_already_is_done_without_a_wait(bench: Bench)
     await bench.started()
     bench.heartbeat()
     # Nothing of the instance changes but the number of the command it has acted on.
-    assert await asyncio.wait_for(bench.commands.start("echo", actor=None, wait_s=300.0), 20.0) is True
+    assert (await asyncio.wait_for(bench.commands.start("echo", actor=None, wait_s=300.0), 20.0)).done is True
