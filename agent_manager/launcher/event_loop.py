@@ -52,7 +52,7 @@ class EventLoop:
         self._after_events: list[Callable[[], None]] = []
         self._running = True
         self._wakeup, self._wakeup_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.watch(self._wakeup, self._dispatch_signals)
+        self.watch(self._wakeup, self.dispatch_signals)
 
     def watch(self, descriptor: int, callback: Callable[[], None], events: int = READABLE) -> None:
         """Call back whenever the descriptor is ready, hung up or broken. Raises OSError."""
@@ -119,7 +119,8 @@ class EventLoop:
         while self._timers and self._timers[0][0] <= now:
             _call(heapq.heappop(self._timers)[2].fire)
 
-    def _dispatch_signals(self) -> None:
+    def dispatch_signals(self) -> None:
+        """Call back for the signals that have come so far."""
         with contextlib.suppress(BlockingIOError):
             for number in os.read(self._wakeup, _SIGNALS_PER_READ):
                 callback = self._signals.get(number)

@@ -25,7 +25,6 @@ from agent_manager.launcher.spawning import SpawnFailure
 _ANSWER_LIMIT_BYTES = 64 * 1024
 _TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
 
-_Callback = Callable[[], None]
 _OnFlushed = Callable[[list[str]], None]
 
 
@@ -58,7 +57,8 @@ class PumpClient:
         self._ids = itertools.count(1)
         # The pump has the same limit, and needs a pipe and a file for each stream.
         self._highest_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
-        self._on_ended: _Callback | None = None
+        self._on_ended: Callable[[], object] | None = None
+        self._completely = True
 
     def start(self) -> None:
         """Start the pump, and start it again whenever it ends."""
@@ -67,7 +67,7 @@ class PumpClient:
     def go_on(self) -> None:
         """The pump need not end any more; one that has is started again."""
         self._on_ended = None
-        if self._control is None:
+        if self.pid is None:
             self._restarter.cancel()
             self._restarter.start()
 
@@ -110,17 +110,26 @@ class PumpClient:
         self._streams[stream_id].closing = True
         self._send({"close": stream_id})
 
-    def end(self, on_ended: _Callback) -> None:
-        """Call back once all that has been written is in the files and the pump has ended."""
+    def end(self, on_ended: Callable[[], object], *, completely: bool = True) -> None:
+        """Call back once all that has been written is in the files and the pump has ended.
+
+        `completely`: what has been asked for since it was told to end is done by another one before.
+        """
         self._on_ended = on_ended
+        self._completely = completely
         if self._control is not None:
             self._send({"goodbye": True})
-        elif self._streams:
-            # It has ended before, by itself or because somebody asked for it, and there is something to be saved since.
+        elif self.pid is None:
+            self._on_gone()
+
+    def _on_gone(self) -> None:
+        """There is no pump, and none is wanted any more, unless something is left to be saved."""
+        owed = any(stream.on_flushed or stream.closing for stream in self._streams.values())
+        if self._completely and owed:
             self._restarter.cancel()
             self._restarter.start()
-        else:
-            on_ended()
+        elif self._on_ended is not None:
+            self._on_ended()
 
     def _start(self) -> None:
         try:
@@ -160,8 +169,9 @@ class PumpClient:
     def _on_exit(self, ended: Exit) -> None:
         self._take_answers()
         self._disconnect()
+        self.pid = None
         if self._on_ended is not None and ended.code == 0:
-            self._on_ended()
+            self._on_gone()
         else:
             self._restart(f"ended with {ended}")
 

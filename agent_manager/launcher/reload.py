@@ -141,13 +141,18 @@ class Reload:
 
     def _silence(self, attempt: int) -> None:
         if not self._is_over(attempt):
-            self._pump.end(partial(self._replace, attempt))
+            # In a round of its own: this one may have more signals to tell.
+            self._pump.end(lambda: self._loop.call_later(0.0, partial(self._replace, attempt)), completely=False)
 
     def _replace(self, attempt: int) -> None:
         if self._is_over(attempt):
             return
-        # A signal that comes meanwhile waits for the handlers of the next.
+        # A signal that comes from now on waits for the handlers of the next; one that has come may be for the end.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._loop.dispatch_signals()
+        if self._shutdown.begun:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return
         inherited: list[int] = []
         try:
             state, descriptors = self._export()

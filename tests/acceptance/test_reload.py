@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import sys
 from pathlib import Path
 
@@ -15,11 +15,10 @@ from tests.harness.waiting import eventually
 SHELL = "version: '1'\ncommand: [sleep, '100000']\nheartbeat: none\n"
 
 
-async def reload(node: Node, *, python_path: str = "") -> tuple[int, str]:
+async def reload(node: Node) -> tuple[int, str]:
     """Run the command; its exit code and what it says."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "agent_manager.cli", "reload", "--data-dir", str(node.data_dir)),
-        env={**os.environ, **({"PYTHONPATH": python_path} if python_path else {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -62,17 +61,32 @@ async def all_run(node: Node) -> bool:
 async def test_a_version_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    # What an upgrade that went wrong looks like from here.
-    (broken / "sqlalchemy.py").write_text("raise ImportError('half installed')")
     async with node_under_test(tmp_path, "echo") as node:
+        node.environment = {"PYTHONPATH": str(broken)}
         await node.up()
         pid = (await node.until("echo", "running"))["pid"]
         before = node.state
-        code, said = await reload(node, python_path=str(broken))
-        assert code != 0
-        assert "half installed" in said
-        assert node.state == before
+        # What an upgrade that went wrong looks like to those who are started now.
+        (broken / "sqlalchemy.py").write_text("raise ImportError('half installed')")
+        for _ in range(2):
+            code, said = await reload(node)
+            assert code == 1
+            assert "half installed" in said
+        assert node.state["pids"] == before["pids"]
+        assert node.state["reloads_refused"] == 2
         assert (await node.until("echo", "running"))["pid"] == pid
+
+
+async def test_a_launcher_that_does_not_know_how_is_left_alone(tmp_path: Path) -> None:
+    async with node_under_test(tmp_path, "echo") as node:
+        await node.up()
+        pids = node.state["pids"]
+        state = {key: value for key, value in node.state.items() if not key.startswith("reload")}
+        (node.data_dir / "up.json").write_text(json.dumps(state))
+        code, said = await reload(node)
+        assert code == 1
+        assert "restart it once" in said
+        assert psutil.pid_exists(pids["launcher"])
 
 
 async def test_without_a_node_there_is_nothing_to_reload(tmp_path: Path) -> None:

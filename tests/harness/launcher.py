@@ -293,6 +293,7 @@ def start_process(
     descriptor_limit: int = 4096,
     env: Mapping[str, str] = MappingProxyType({}),
     prefix: tuple[str, ...] = (),
+    python: str = sys.executable,
 ) -> subprocess.Popen[bytes]:
     """Start a launcher with this table, behind a prefix command; its standard error goes to `launcher.err`."""
     limited = ("sh", "-c", f'ulimit -n {descriptor_limit} && exec "$@"', "sh")
@@ -300,7 +301,7 @@ def start_process(
     path.write_text(json.dumps(table))
     with (directory / "launcher.err").open("ab") as errors:
         return subprocess.Popen(
-            [*limited, *prefix, sys.executable, "-P", "-m", "agent_manager.launcher", "--table", str(path)],
+            [*limited, *prefix, python, "-P", "-m", "agent_manager.launcher", "--table", str(path)],
             stdin=subprocess.DEVNULL,
             stderr=errors,
             env={**_ENVIRONMENT, **env},
@@ -316,6 +317,7 @@ def running_launcher(
     answers_pings: bool = True,
     env: Mapping[str, str] = MappingProxyType({}),
     prefix: tuple[str, ...] = (),
+    python: str = sys.executable,
     **changes: Any,
 ) -> Iterator[RunningLauncher]:
     """A launcher with these services (default: the relaying manager alone). At the end nothing of it is left."""
@@ -323,7 +325,9 @@ def running_launcher(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory / "manager.sock"))
         listener.listen()
-        process = start_process(directory, table, descriptor_limit=descriptor_limit, env=env, prefix=prefix)
+        process = start_process(
+            directory, table, descriptor_limit=descriptor_limit, env=env, prefix=prefix, python=python
+        )
         launcher = RunningLauncher(directory, table, process)
         acceptor = threading.Thread(
             target=_accept, args=(listener, launcher, answers_pings), name="acceptor", daemon=True

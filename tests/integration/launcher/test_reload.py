@@ -174,6 +174,59 @@ def test_a_version_that_cannot_take_over_is_refused(launcher: RunningLauncher) -
     assert launcher.manager.hello["slots"][0]["pid"] == pid
 
 
+def test_what_the_installed_version_must_do_before_keeps_the_old_one_if_it_fails(tmp_path: Path) -> None:
+    facts = "os.environ['OF_THE_SERVICE'] + str('NOTIFY_SOCKET' in os.environ)"
+    said = f"import os, sys; sys.exit('half migrated ' + {facts})"
+    prepared = manager_service(tmp_path) | {"prepare": [sys.executable, "-c", said]}
+    prepared["env"] = prepared["env"] | {"OF_THE_SERVICE": "here", "NOTIFY_SOCKET": "/nowhere"}
+    with running_launcher(tmp_path, prepared) as launcher:
+        launcher.manager.ask("ready")
+        manager = launcher.managers[-1]
+        for count in (1, 2):
+            launcher.reload()
+            assert "half migrated hereFalse" in launcher.state["reload_refused"]
+            assert launcher.state["reloads_refused"] == count
+        assert launcher.managers[-1] is manager
+        assert not manager.closed
+
+
+def test_an_exec_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.symlink_to(Path(sys.executable).resolve())
+    services = [manager_service(tmp_path) | {"prepare": ["mv", str(python), f"{python}.away"]}]
+    services += [service("replaced", "sleep", "1000")]
+    with running_launcher(tmp_path, *services, python=str(python)) as launcher:
+        launcher.manager.ask("ready")
+        pid = launcher.spawn("a", "a", sys.executable, _script(launcher, _CHATTERING))
+        before = launcher.managers[-1]
+        launcher.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: launcher.managers[-1] is not before, 60.0)
+        launcher.manager.ask("ready")
+        wait_until(lambda: launcher.state["reloads_refused"] == 1, 60.0)
+        assert "No such file or directory" in launcher.state["reload_refused"]
+        assert launcher.manager.hello["slots"][0]["pid"] == pid
+        size = len(launcher.log("a.out"))
+        Path(f"{python}.away").rename(python)
+        wait_until(lambda: len(launcher.log("a.out")) > size)
+        # Nothing of it comes back later, and nothing was let through to those who have begun since.
+        launcher.pump.kill()
+        wait_until(lambda: len(launcher.log("a.out")) > size + 1_000)
+        assert launcher.state["reloads"] == 0
+        replaced = launcher.state["pids"]["replaced"]
+        assert sorted(os.listdir(f"/proc/{replaced}/fd")) == ["0", "1", "2"]
+        assert [p.pid for p in launcher.processes() if p.cmdline() == ["sleep", "1000"]] == [replaced]
+
+
+def test_last_words_of_any_kind_come_through(launcher: RunningLauncher) -> None:
+    odd = "import os, time\nos.write(1, b'bye\\0\\xff\\x1b[2J\\n')\nos.write(2, b'\\xed\\xa0\\x80')\nos._exit(3)"
+    launcher.spawn("a", "a", sys.executable, _script(launcher, odd))
+    launcher.manager.expect("drained", launch_id="a")
+    _reloaded(launcher)
+    (slot,) = launcher.manager.hello["slots"]
+    assert slot["exits"][0]["code"] == 3
+    assert slot["exits"][0]["last_lines"]["out"][0].startswith("bye\0")
+
+
 def test_a_stop_in_the_middle_of_it_is_a_stop(launcher: RunningLauncher) -> None:
     launcher.spawn("a", "a", "sleep", "1000")
     manager = launcher.managers[-1]
