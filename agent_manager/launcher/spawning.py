@@ -22,7 +22,7 @@ _RESETTABLE_SIGNALS = _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailure:
-    """Which step failed (`output`, `fork`, `cwd` or `exec`), and why."""
+    """Which step failed (`fork`, `output`, `limits`, `user`, `cwd` or `exec`), and why."""
 
     step: str
     reason: str

@@ -20,7 +20,7 @@ import psutil
 
 from tests.benchmarks.supervision.contenders import Contender, Ours, WarmFork
 from tests.benchmarks.supervision.observer import Beats, ProcessTable, listening, looking
-from tests.benchmarks.supervision.population import Program, agents, executables, living_agents, sdk_agents
+from tests.benchmarks.supervision.population import Program, agents, executables, living_agents, name_of, sdk_agents
 from tests.harness.waiting import eventually
 
 SETTLE_S = 5.0
@@ -140,7 +140,8 @@ async def _running(
             yield contender, last - before
         finally:
             await contender.close()
-            for pid in list(seen.names):
+            # What a supervisor has left behind; a number that was seen may be somebody else's by now.
+            for pid in living_agents() | {pid for pid, name in seen.names.items() if name_of(pid) == name}:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 

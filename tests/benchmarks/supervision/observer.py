@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -117,11 +117,3 @@ async def looking() -> AsyncIterator[ProcessTable]:
         task = tasks.create_task(table.look())
         yield table
         task.cancel()
-
-
-def names_with(pids: Collection[int], names: dict[int, str]) -> dict[str, list[int]]:
-    """The processes by program."""
-    found: dict[str, list[int]] = {}
-    for pid in pids:
-        found.setdefault(names.get(pid, f"unknown {pid}"), []).append(pid)
-    return found

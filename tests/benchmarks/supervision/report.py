@@ -50,7 +50,7 @@ def medians(outcomes: Sequence[Outcome]) -> Outcome:
 
 def table(title: str, outcomes: Mapping[str, Outcome]) -> str:
     """One row a contender."""
-    head = ["", "all up", "kill → back p50 / p95 / max", "memory each", "daemon idle", "daemon killed and back"]
+    head = ["", "all up", "kill → back p50 / p95 / max", "memory each", "supervising process idle", "killed and back"]
     rows = [head, *([name, *_cells(outcome)] for name, outcome in outcomes.items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
