@@ -95,8 +95,8 @@ class RestartSection(Section):
     )
     backoff_initial_s: PositiveNumber = Field(
         _RESTART.backoff_initial_s,
-        description="wait before the second restart of a run of failures; the first is immediate, or after 0.3 s for what "
-        "was never ready",
+        description="wait before the second restart of a run of failures; the first is immediate, or after 0.3 s for "
+        "what was never ready",
     )
     backoff_factor: Annotated[float, within(1, 100, "a factor")] = Field(
         _RESTART.backoff_factor, description="each further wait is so many times longer, spread by ±25 %"

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.supervision --runs 3
 
 The supervising process is supervisord, PM2's daemon, and our manager: what decides. That our processes are children of
-a launcher that is not killed is the point of it; what the launcher's death does is in the architecture, and as with
-every parent. Peers are installed into `build/benchmarks/peers`; one that cannot be is left out, and said so. Every figure is the
-median of the runs, in each of which the contenders take turns on the same machine.
+a launcher that is not killed is the point of it; when that is killed, all end and come back. Peers are installed into
+`build/benchmarks/peers`; one that cannot be is left out, and said so. Every figure is the median of the runs, in each
+of which the contenders take turns on the same machine.
 """
 
 from __future__ import annotations

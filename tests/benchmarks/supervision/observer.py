@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from tests.benchmarks.supervision.population import name_of
 
-TIMEOUT_S = 300.0
+TIMEOUT_S = 60.0
 _LOOK_INTERVAL_S = 0.0005
 _UNTOLD_S = 2.0
 
