@@ -307,9 +307,11 @@ class WarmFork:
         """It would not come back."""
 
     async def close(self) -> None:
-        """See `Contender`."""
+        """See `Contender`: its children would run on."""
         if self._process is not None:
-            await _end(self._process)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await asyncio.to_thread(psutil.wait_procs, [self._process], 30)
 
 
 async def _kill(process: psutil.Process) -> None:
