@@ -32,7 +32,7 @@ docs: $(VENV)/.dev  ## build the site in build/site
 reference: $(VENV)/.dev  ## write what is generated from the code
 	$(BIN)/python tools/generate.py
 
-chaos: $(VENV)/.dev  ## the tests that kill at random, in full measure (half an hour)
+chaos: $(VENV)/.dev  ## the tests that kill at random, in full measure
 	CHAOS=full $(BIN)/python -m pytest -n 2 tests/chaos
 
 bench: $(VENV)/.dev  ## supervision beside supervisord and PM2, which are installed below build/

@@ -145,9 +145,6 @@ class LaunchRecipe:
 def _zygote(spec: AgentSpec, surroundings: Mapping[str, str]) -> ZygoteStart | None:
     if spec.entrypoint is None or spec.runtime is not Runtime.FORK:
         return None
-    if spec.run_as is not None:
-        # What that user may write would be imported before the zygote's child becomes that user.
-        return None
     if not all(map(os.path.isabs, surroundings.get("PYTHONPATH", "/").split(os.pathsep))):
         # It means the working directory, where no zygote is.
         return None

@@ -65,7 +65,7 @@ def decide(
 ) -> Decision:
     """Decide what follows an exit nobody asked for.
 
-    `healthy_s` is how long the launch was ready before it ended , `now` the present moment on the history's clock,
+    `healthy_s` is how long the launch was ready before it ended, `now` the present moment on the history's clock,
     `jitter` a random number in [0, 1), `node_wait_s` how long the node's budget makes every restart wait, `at_once`
     whether the first restart may do without any wait.
     """

@@ -99,10 +99,11 @@ class ServiceRunner:
         self._kill_after(self.service.stop_timeout_s)
 
     def resume(self) -> None:
-        """Start it again that was suspended; nothing happens to one that was not."""
+        """Start it again that was suspended, now or when it has ended; nothing happens to one that was not."""
         if self._retired:
             self._retired = False
-            self._restarter.start()
+            if self.pid is None:
+                self._restarter.start()
 
     def export(self) -> dict[str, Any] | None:
         """What `restore` takes; None where nothing runs that is to be kept."""

@@ -58,7 +58,7 @@ from agent_manager.launcher.becoming import (
     step,
 )
 from agent_manager.launcher.descriptor_passing import receive
-from agent_manager.launcher.limits import Limits, User
+from agent_manager.launcher.limits import Limits
 
 HERE = b"here"
 """The first answer of an instance."""
@@ -254,7 +254,6 @@ def _take_on(answers: socket.socket, imported: Imported, intermediate: int) -> O
         stdout=output[0],
         stderr=output[-1],
         limits=Limits(**told["limits"]),
-        user=User(**told["user"]) if told["user"] is not None else None,
         no_new_privileges=told["no_new_privileges"],
         cgroup=told["cgroup"],
         bounded_by_cgroup=frozenset(told["bounded_by_cgroup"]),

@@ -104,7 +104,6 @@ class ZygoteClient:
             "launcher_pid": os.getpid(),
             "open_files": self._open_files,
             "limits": asdict(program.limits),
-            "user": asdict(program.user) if program.user is not None else None,
             "no_new_privileges": program.no_new_privileges,
             "cgroup": program.cgroup,
             "bounded_by_cgroup": sorted(program.bounded_by_cgroup),
