@@ -53,8 +53,9 @@ def _running() -> tuple[ServiceRunner, _Children, _Loop]:
 
 
 def _ended() -> Exit:
-    usage: dict[str, Any] = {"core_dumped": False, "max_rss_kb": 0, "user_s": 0.0, "system_s": 0.0, "ended_at": time.time()}
-    return Exit(pid=101, code=0, signal=None, **usage)
+    return Exit(
+        pid=101, code=0, signal=None, core_dumped=False, max_rss_kb=0, user_s=0.0, system_s=0.0, ended_at=time.time()
+    )
 
 
 def test_a_service_that_still_ends_is_not_started_beside_itself() -> None:
