@@ -20,7 +20,8 @@ layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/chaos
+	$(BIN)/python -m pytest tests/chaos  # takes all there is, and would starve tests beside it
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.harness.agents import plain_python, sdk_agent
-from tests.harness.event_observer import stored_events
+from tests.harness.event_observer import Stored, stored_events
 from tests.harness.node import Node, as_manager, kill
 from tests.harness.waiting import eventually
 
@@ -92,19 +92,19 @@ async def test_events_are_followed_over_the_death_of_every_part_each_once(node: 
 
         await eventually(heard_a_restart, 60)
         async for _ in kill_each(node):
-            kill((await node.until("steady", "running"))["pid"])
-            await node.until("steady", "running")
+            killed = (await node.until("steady", "running"))["pid"]
+            kill(killed)
+            await node.until("steady", "running", not_pid=killed)
         async with as_manager(node) as client:
 
-            async def all_heard() -> bool:
+            async def everything() -> list[Stored]:
                 stored = await stored_events(client)
-                return heard[-1] == stored[-1].sequence
+                return stored if heard[-1] == stored[-1].sequence else []
 
-            await eventually(all_heard, 60)
-            stored = await stored_events(client)
+            stored = await eventually(everything, 60)
         listening.cancel()
     assert heard == list(range(heard[0], heard[-1] + 1))
-    assert [message.sequence for message in stored] == list(range(1, heard[-1] + 1))
+    assert [message.sequence for message in stored] == list(range(1, stored[-1].sequence + 1))
     assert [message.body["sequence"] for message in stored] == [message.sequence for message in stored]
 
 

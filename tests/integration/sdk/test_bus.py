@@ -57,7 +57,7 @@ async def answers_of(nats: NatsHarness, number: int) -> Counter[str]:
     """Which instances answered that many requests to the agent."""
     client = await nats.connect_as_manager()
     subject = subjects.agent_command("worker")
-    return Counter([answering(await client.request(subject, envelope("who"), timeout=20)) for _ in range(number)])
+    return Counter([answering(await client.request(subject, envelope("who"), timeout=60)) for _ in range(number)])
 
 
 def answering(message: Msg) -> str:
@@ -85,8 +85,8 @@ async def test_commands_on_their_way_to_a_draining_instance_are_carried_out(nats
     async with running_agent(nats, folder, AGENT), running_agent(nats, folder, AGENT, ordinal=1):
         client = await nats.connect_as_manager()
         drained, *others = await asyncio.gather(
-            client.request("agent.worker_0.command", envelope("drain"), timeout=20),
-            *(client.request("agent.worker.command", envelope("who"), timeout=20) for _ in range(2_000)),
+            client.request("agent.worker_0.command", envelope("drain"), timeout=60),
+            *(client.request("agent.worker.command", envelope("who"), timeout=60) for _ in range(2_000)),
         )
         assert Response.model_validate_json(drained.data).result == {"drained": True}
         assert {answering(message) for message in others} <= {"worker_0", "worker_1"}
@@ -157,7 +157,7 @@ async def test_credentials_renewed_in_time_are_taken_up_without_a_command_or_an_
         async def replaced() -> bool:
             # To the agent and to the instance in turn, until well after the hand-over.
             for subject in ("agent.worker.command", "agent.worker_0.command"):
-                answers.append(answering(await client.request(subject, envelope("who"), timeout=20)))
+                answers.append(answering(await client.request(subject, envelope("who"), timeout=60)))
             return "the connection to NATS was replaced" in agent.output
 
         await eventually(replaced)
@@ -231,7 +231,7 @@ async def test_the_last_metrics_are_reported_at_the_end(nats: NatsHarness, folde
 async def discovered(nats: NatsHarness, subject: str) -> dict[str, Any]:
     """The answer of the only service to a discovery request."""
     client = await nats.connect_as_manager()
-    document: dict[str, Any] = json.loads((await client.request(subject, timeout=20)).data)
+    document: dict[str, Any] = json.loads((await client.request(subject, timeout=60)).data)
     return document
 
 
@@ -282,7 +282,7 @@ async def test_an_agent_can_be_run_by_hand(nats: NatsHarness, folder: Path) -> N
     try:
         service = await nats.connect_as_service()
         await eventually(lambda: _answers(service))
-        answer = await service.request("agent.worker_manual.command", envelope("who"), timeout=20)
+        answer = await service.request("agent.worker_manual.command", envelope("who"), timeout=60)
         assert Response.model_validate_json(answer.data).result == "worker_manual"
         process.terminate()
         await eventually(lambda: process.poll() is not None)
@@ -294,7 +294,7 @@ async def test_an_agent_can_be_run_by_hand(nats: NatsHarness, folder: Path) -> N
 
 async def _answers(client: Client) -> bool:
     try:
-        await client.request("agent.worker.command", envelope("ping"), timeout=20)
+        await client.request("agent.worker.command", envelope("ping"), timeout=60)
     except nats_errors.NoRespondersError:
         return False
     return True
