@@ -27,8 +27,8 @@ class Program:
     """What to run, with a complete environment.
 
     The descriptors are numbers of the process that is to become it; without them the program has the standard output
-    and error of the launcher. `user` None: the launcher's. `cgroup` is the entrance of the one it belongs into, in
-    which these controllers bound it.
+    and error of the launcher. `user` None: the launcher's. `cgroup` is the directory of the one it is yet to enter;
+    in the one it is in then, these controllers bound it.
     """
 
     argv: tuple[str, ...]
@@ -41,7 +41,7 @@ class Program:
     limits: Limits = UNLIMITED
     user: User | None = None
     no_new_privileges: bool = False
-    cgroup: str | None = None
+    cgroup: int | None = None
     bounded_by_cgroup: frozenset[str] = frozenset()
 
 
@@ -98,8 +98,8 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
-def _enter(cgroup: str) -> None:
-    entrance = os.open(cgroup, os.O_WRONLY | os.O_CLOEXEC)
+def _enter(cgroup: int) -> None:
+    entrance = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=cgroup)
     os.write(entrance, b"0")
     os.close(entrance)
 

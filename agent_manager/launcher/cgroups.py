@@ -25,24 +25,21 @@ _REMOVAL_PAUSE_S = 0.01
 class Cgroup:
     """The processes of one launch."""
 
-    def __init__(self, path: Path, bounded: frozenset[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self.bounded = bounded
-        """The controllers that bound it."""
 
     def export(self) -> dict[str, Any]:
         """What `restore` takes."""
-        return {"path": str(self._path), "bounded": sorted(self.bounded)}
+        return {"path": str(self._path)}
 
     @classmethod
     def restore(cls, fields: Fields) -> "Cgroup":
         """The cgroup of a launch of an earlier launcher. Raises FieldError."""
-        return cls(Path(fields.get("path", absolute_path)), frozenset(fields.get("bounded", texts)))
+        return cls(Path(fields.get("path", absolute_path)))
 
-    @property
-    def entrance(self) -> str:
-        """The file that takes in the process that writes `0` into it."""
-        return str(self._path / "cgroup.procs")
+    def open(self) -> int:
+        """A descriptor of its directory. Raises OSError."""
+        return os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     @property
     def is_populated(self) -> bool:
@@ -98,7 +95,7 @@ class Cgroups:
         """One for a launch, with its bounds. Raises OSError."""
         path = self._base / f"launch-{launch_id.replace('/', '_')}"
         path.mkdir()
-        cgroup = Cgroup(path, self.controllers)
+        cgroup = Cgroup(path)
         try:
             for file, value in self._bounds(limits):
                 (path / file).write_text(value)
@@ -152,7 +149,7 @@ def _own_cgroup() -> Path:
 
 
 def _clear(base: Path) -> None:
-    left = [Cgroup(path, frozenset()) for path in base.glob("launch-*")]
+    left = [Cgroup(path) for path in base.glob("launch-*")]
     for cgroup in left:
         cgroup.kill()
     give_up_at = time.monotonic() + _REMOVAL_LIMIT_S

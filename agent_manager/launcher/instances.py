@@ -205,29 +205,32 @@ class Instances:
         self._tell_if_all_empty()
 
     def _start(self, request: Spawn, launch: _Launch) -> None:
-        with ExitStack() as write_ends:
+        with ExitStack() as given_away:
             try:
                 writers: list[int] = []
                 for log in [request.out] if request.out == request.err else [request.out, request.err]:
                     stream_id, write_end = self._pump.open_stream(log)
-                    write_ends.callback(os.close, write_end)
+                    given_away.callback(os.close, write_end)
                     launch.streams.append(stream_id)
                     writers.append(write_end)
             except OSError as error:
                 self._fail(launch, SpawnFailure("output", str(error)))
                 return
+            cgroup: int | None = None
             try:
                 if self._cgroups is not None:
                     launch.cgroup = self._cgroups.make(request.launch_id, request.limits)
+                    cgroup = launch.cgroup.open()
+                    given_away.callback(os.close, cgroup)
             except OSError as error:
                 self._fail(launch, SpawnFailure("limits", str(error)))
                 return
-            program = self._program(request, launch.cgroup, stdout=writers[0], stderr=writers[-1])
+            program = self._program(request, cgroup, stdout=writers[0], stderr=writers[-1])
             # A zygote runs as the launcher does, and imports what the user may have put in its way.
             if request.zygote is None or request.user is not None:
                 self._execute(program, launch)
             else:
-                self._fork(request.zygote, program, launch, write_ends.pop_all())
+                self._fork(request.zygote, program, launch, given_away.pop_all())
 
     def _execute(self, program: Program, launch: _Launch) -> None:
         if self._starts_no_more:
@@ -242,13 +245,13 @@ class Instances:
             return
         self._on_forked(launch, pid)
 
-    def _fork(self, warmth: Warmth, program: Program, launch: _Launch, write_ends: ExitStack) -> None:
+    def _fork(self, warmth: Warmth, program: Program, launch: _Launch, given_away: ExitStack) -> None:
         def on_forked(pid: int) -> None:
-            write_ends.close()
+            given_away.close()
             self._on_forked(launch, pid)
 
         def on_refused() -> None:
-            with write_ends:
+            with given_away:
                 self._execute(program, launch)
 
         self._zygotes.fork(
@@ -274,7 +277,7 @@ class Instances:
             launch.cgroup.remove()
         self._on_empty(launch)
 
-    def _program(self, request: Spawn, cgroup: Cgroup | None, *, stdout: int, stderr: int) -> Program:
+    def _program(self, request: Spawn, cgroup: int | None, *, stdout: int, stderr: int) -> Program:
         tags = self._tag.environment | {LAUNCH_ID_VARIABLE: request.launch_id}
         return Program(
             argv=request.argv,
@@ -285,8 +288,8 @@ class Instances:
             limits=request.limits,
             user=request.user,
             no_new_privileges=request.no_new_privileges,
-            cgroup=cgroup.entrance if cgroup is not None else None,
-            bounded_by_cgroup=cgroup.bounded if cgroup is not None else frozenset(),
+            cgroup=cgroup,
+            bounded_by_cgroup=self._cgroups.controllers if self._cgroups is not None else frozenset(),
         )
 
     def _answer_again(self, slot: Slot, answer: Answer) -> None:

@@ -1,11 +1,13 @@
 """Fork and exec: the few steps between the launcher and somebody else's program."""
 
+import contextlib
 import os
 import resource
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from agent_manager.launcher import linux
 from agent_manager.launcher.becoming import (
     CONTROL_DESCRIPTOR,
     REPORT_LIMIT_BYTES,
@@ -57,7 +59,7 @@ class Spawner:
         # A signal that arrived between fork and exec would be handled by the launcher's handlers, in the child.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
-            pid = os.fork()
+            pid, program = _fork(program)
             if pid == 0:
                 self._become(program, status_writer)
         except OSError:
@@ -80,6 +82,15 @@ class Spawner:
             os.write(status_writer, error.report)
         finally:
             os._exit(127)
+
+
+def _fork(program: Program) -> tuple[int, Program]:
+    """The pid as of `os.fork`, and what the child is then to become. Raises OSError."""
+    if program.cgroup is not None:
+        # Where the kernel or a filter of system calls does not have it, the child enters by itself.
+        with contextlib.suppress(OSError):
+            return linux.fork_into(program.cgroup), replace(program, cgroup=None)
+    return os.fork(), program
 
 
 def read_status(status: int) -> SpawnFailure | None:

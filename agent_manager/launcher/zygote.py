@@ -5,10 +5,11 @@ argument that is long enough for the command line of any agent (`process_text`).
 frame below those of an agent is this module's.
 
 The launcher talks to it over a SOCK_SEQPACKET socket: each message passes on one end of a socket pair, for one
-instance. That already holds the order, as one message: JSON in a file without a name, and the descriptors of the
-output. Only the instance reads it, so nothing of it passes through the memory of the zygote. The instance answers
-`here`, with its credentials, once it takes the order on; then a report if a step fails; then the end, when its program
-runs. One that ends it without having been `here` could not, or should not, be forked: it is to be executed.
+instance, and the directory of the cgroup this belongs into, where there is one. The socket already holds the order, as
+one message: JSON in a file without a name, and the descriptors of the output. Only the instance reads it, so nothing of
+it passes through the memory of the zygote. The instance answers `here`, with its credentials, once it takes the order
+on; then a report if a step fails; then the end, when its program runs. One that ends it without having been `here`
+could not, or should not, be forked: it is to be executed.
 """
 
 import sys
@@ -47,7 +48,7 @@ def _end_as_interrupted() -> None:
 if __name__ == "__main__":
     atexit.register(_end_as_interrupted)  # first, so that it is carried out last
 
-from agent_manager.launcher import process_text
+from agent_manager.launcher import linux, process_text
 from agent_manager.launcher.becoming import (
     CONTROL_DESCRIPTOR,
     LAUNCH_ID_VARIABLE,
@@ -95,6 +96,14 @@ class Order:
     program: Program
     launcher_pid: int
     open_files: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An instance that is to be forked: the socket it answers on, and the directory of its cgroup."""
+
+    answers: socket.socket
+    cgroup: int | None
 
 
 class Imported:
@@ -192,10 +201,10 @@ def serve(control: socket.socket, imported: Imported) -> Order | None:
 def _fork_next(control: socket.socket, imported: Imported) -> Order | None:
     """Wait for what is asked for next, and fork it; ends this process where nothing will be forked any more."""
     os.setpgid(0, 0)  # the end of the zygote is not the end of what it has forked
-    sockets = _next_sockets(control)
-    if not sockets or not _is_fresh(imported):
+    asked = _next_asked(control)
+    if not asked or not _is_fresh(imported):
         os._exit(_NO_MORE)
-    return _fork_each(sockets, imported)
+    return _fork_each(asked, imported)
 
 
 def _is_fresh(imported: Imported) -> bool:
@@ -207,44 +216,64 @@ def _is_fresh(imported: Imported) -> bool:
     return True
 
 
-def _next_sockets(control: socket.socket) -> list[socket.socket]:
+def _next_asked(control: socket.socket) -> list[Asked]:
     """All that wait, at least one; none when the launcher is gone."""
-    sockets: list[socket.socket] = []
+    asked: list[Asked] = []
     flags = 0
     while True:
         try:
-            _, descriptors = receive(control, _MESSAGE_LIMIT_BYTES, descriptors=1, flags=flags)
+            _, descriptors = receive(control, _MESSAGE_LIMIT_BYTES, descriptors=2, flags=flags)
         except BlockingIOError:
-            return sockets
+            return asked
         if not descriptors:
             return []
-        sockets += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        answers, *cgroup = descriptors
+        asked.append(Asked(socket.socket(fileno=answers), cgroup[0] if cgroup else None))
         flags = socket.MSG_DONTWAIT
 
 
-def _fork_each(sockets: list[socket.socket], imported: Imported) -> Order | None:
+def _fork_each(asked: list[Asked], imported: Imported) -> Order | None:
     """In the process between zygote and instances, whose end makes these children of the launcher."""
     intermediate = os.getpid()
-    for answers in sockets:
+    between: list[int] = []
+    for each in asked:
         try:
-            pid = os.fork()
+            pid, is_between = _fork(each.cgroup)
         except OSError:
-            return None
+            break
         if pid == 0:
-            for other in sockets:
-                if other is not answers:
-                    other.close()
+            for other in asked:
+                if other is not each:
+                    other.answers.close()
+            if is_between:
+                return _fork_each([Asked(each.answers, None)], imported)
             try:
-                return _take_on(answers, imported, intermediate)
+                return _take_on(each, imported, intermediate)
             except (UnfitError, OSError, ValueError) as error:
                 sys.stderr.write(f"zygote: {error}; executed instead\n")
                 return None
-        answers.close()
+        each.answers.close()
+        if is_between:
+            between.append(pid)
+    for pid in between:
+        os.waitpid(pid, 0)
     return None
 
 
-def _take_on(answers: socket.socket, imported: Imported, intermediate: int) -> Order:
-    _, (text, *output) = receive(answers, _MESSAGE_LIMIT_BYTES, descriptors=3)
+def _fork(cgroup: int | None) -> tuple[int, bool]:
+    """The pid as of `os.fork`, and whether it is that of one more process between, born in the cgroup.
+
+    An instance comes from an ordinary fork, of which the libraries in it can be told. Raises OSError.
+    """
+    if cgroup is not None:
+        # Where the kernel or a filter of system calls does not have it, the instance enters by itself.
+        with contextlib.suppress(OSError):
+            return linux.fork_into(cgroup), True
+    return os.fork(), False
+
+
+def _take_on(asked: Asked, imported: Imported, intermediate: int) -> Order:
+    _, (text, *output) = receive(asked.answers, _MESSAGE_LIMIT_BYTES, descriptors=3)
     with open(text, "rb") as file:
         told: dict[str, Any] = json.load(file)
     program = Program(
@@ -255,13 +284,13 @@ def _take_on(answers: socket.socket, imported: Imported, intermediate: int) -> O
         stderr=output[-1],
         limits=Limits(**told["limits"]),
         no_new_privileges=told["no_new_privileges"],
-        cgroup=told["cgroup"],
+        cgroup=asked.cgroup,
         bounded_by_cgroup=frozenset(told["bounded_by_cgroup"]),
     )
     imported.check_not_shadowed(_directory(program.argv[1]))
     await_launcher(intermediate)
-    answers.send(HERE)
-    return Order(answers, program, told["launcher_pid"], tuple(told["open_files"]))
+    asked.answers.send(HERE)
+    return Order(asked.answers, program, told["launcher_pid"], tuple(told["open_files"]))
 
 
 def _directory(script: str) -> str:

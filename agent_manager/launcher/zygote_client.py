@@ -105,7 +105,6 @@ class ZygoteClient:
             "open_files": self._open_files,
             "limits": asdict(program.limits),
             "no_new_privileges": program.no_new_privileges,
-            "cgroup": program.cgroup,
             "bounded_by_cgroup": sorted(program.bounded_by_cgroup),
         }
         with ExitStack() as given_away:
@@ -123,7 +122,8 @@ class ZygoteClient:
                 socket.send_fds(
                     ours, [b"order"], [file, *(fd for fd in (program.stdout, program.stderr) if fd is not None)]
                 )
-                socket.send_fds(self._control, [b"fork"], [theirs.fileno()])
+                into = [] if program.cgroup is None else [program.cgroup]
+                socket.send_fds(self._control, [b"fork"], [theirs.fileno(), *into])
                 self._loop.watch(ours.fileno(), lambda: self._on_answer(ours))
                 undo.pop_all()
         self._asked[ours] = request

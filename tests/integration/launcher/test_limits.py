@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.harness import without_clone3
 from tests.harness.cgroups import wants_cgroups
 from tests.harness.launcher import (
     RequestRefused,
@@ -178,18 +179,20 @@ while not Path({str(left)!r}).exists() or not Path({str(left)!r}).read_text():
     assert not psutil.pid_exists(int(left.read_text()))
 
 
-def test_cgroups_go_with_their_launches(launcher: RunningLauncher, way: dict[str, Any]) -> None:
+@pytest.mark.parametrize("prefix", [(), (sys.executable, without_clone3.__file__)], ids=["clone3", "no clone3"])
+def test_cgroups_go_with_their_launches(tmp_path: Path, way: dict[str, Any], prefix: tuple[str, ...]) -> None:
     wants_cgroups()
-    expression = "Path('/proc/self/cgroup').read_text().split('0::')[1].split()[0]"
-    own = _told(launcher, way, expression)
-    assert own.endswith(f"agent-manager-{launcher.table['installation']}/launch-a")
-    launcher.manager.expect("empty", launch_id="a")
-    mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    (root,) = [Path(fields[4]) for fields in mounts if "cgroup2" in fields][:1]
-    assert (root / own[1:]).parent.exists()
-    assert not (root / own[1:]).exists()
-    assert launcher.stop() == 0
-    assert not (root / own[1:]).parent.exists()
+    with running_launcher(tmp_path, prefix=prefix) as launcher:
+        expression = "Path('/proc/self/cgroup').read_text().split('0::')[1].split()[0]"
+        own = _told(launcher, way, expression)
+        assert own.endswith(f"agent-manager-{launcher.table['installation']}/launch-a")
+        launcher.manager.expect("empty", launch_id="a")
+        mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        (root,) = [Path(fields[4]) for fields in mounts if "cgroup2" in fields][:1]
+        assert (root / own[1:]).parent.exists()
+        assert not (root / own[1:]).exists()
+        assert launcher.stop() == 0
+        assert not (root / own[1:]).parent.exists()
 
 
 def test_what_a_killed_launcher_left_in_its_cgroups_is_killed_by_the_next(tmp_path: Path) -> None:
