@@ -55,6 +55,11 @@ def instance_id(agent_id: str, ordinal: int) -> str:
     return f"{agent_id}_{ordinal}"
 
 
+def agent_of(instance_id: str) -> str:
+    """The agent of what is known to be the id of an instance."""
+    return instance_id.rpartition("_")[0]
+
+
 def split_instance_id(value: str) -> tuple[str, int]:
     """Agent id and ordinal of an instance id. Raises InvalidRequestError when it is none."""
     match = _INSTANCE_ID.fullmatch(value)

@@ -32,7 +32,7 @@ PlanItem = Aim | Retire
 
 
 def plan(agents: Iterable[Agent], observed: Mapping[str, Instance]) -> tuple[PlanItem, ...]:
-    """What differs between `agents` (desired) and `observed` (instances by id), as things to do.
+    """What differs between `agents` (desired) and `observed` (their instances, by id), as things to do.
 
     A restart of an agent with several instances is rolling: those not running go first, then one at a time, the next
     only when all that were restarted before it have come up (or have completed).

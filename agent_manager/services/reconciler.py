@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from agent_manager.domain.agents import Agent
 from agent_manager.domain.errors import AgentManagerError
+from agent_manager.domain.identifiers import agent_of
 from agent_manager.domain.instances import Instance
 from agent_manager.domain.planning import Aim, plan
 from agent_manager.ports.store import Store
@@ -26,7 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Plans again after every nudge, and every `interval_s()` seconds in case one was lost."""
+    """Plans again for each agent that has changed: its instances, or what is desired of it.
+
+    That is read after every nudge, and every `interval_s()` seconds in case one was lost.
+    """
 
     def __init__(self, *, store: Store, supervisor: Supervisor, node_id: str, interval_s: Callable[[], float]) -> None:
         self._store = store
@@ -34,12 +38,13 @@ class Reconciler:
         self._node_id = node_id
         self._interval_s = interval_s
         self._agents: dict[str, Agent] | None = None
+        self._changed: set[str] = set()
         self._look_again = asyncio.Event()
         self._read_at = 0.0
         self._asked_in: dict[str, contextvars.Context] = {}
         self._answering: dict[str, contextvars.Context] = {}
         self._trouble = Trouble(log, begins="desired_state_unreadable", ends="desired_state_readable")
-        supervisor.on_change(self._look_again.set)
+        supervisor.on_change(self._instance_changed)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -64,6 +69,10 @@ class Reconciler:
         if agent_id is not None:
             self._asked_in[agent_id] = contextvars.copy_context()
         self._read_at = 0.0
+        self._look_again.set()
+
+    def _instance_changed(self, instance_id: str) -> None:
+        self._changed.add(agent_of(instance_id))
         self._look_again.set()
 
     async def run(self) -> None:
@@ -91,14 +100,25 @@ class Reconciler:
         else:
             self._trouble.over()
             self._answering = asked_in
-            self._agents = {agent.id: agent for agent in agents if agent.node_id == self._node_id}
+            self._know({agent.id: agent for agent in agents if agent.node_id == self._node_id})
+
+    def _know(self, agents: dict[str, Agent]) -> None:
+        if self._agents is None:
+            self._changed |= agents.keys() | {instance.agent_id for instance in self._supervisor.instances.values()}
+        else:
+            known = self._agents
+            self._changed |= {each for each in agents.keys() | known.keys() if agents.get(each) != known.get(each)}
+        self._agents = agents
 
     def _carry_out(self) -> None:
         if self._agents is None:
             # Nothing is known to be desired, which is not the same as: nothing is desired.
             return
         answering, self._answering = self._answering, {}
-        for item in plan(self._agents.values(), self._supervisor.instances):
+        changed, self._changed = self._changed, set()
+        agents = [self._agents[agent_id] for agent_id in sorted(changed) if agent_id in self._agents]
+        instances = {name: each for name, each in self._supervisor.instances.items() if each.agent_id in changed}
+        for item in plan(agents, instances):
             if isinstance(item, Aim):
                 self._aim(item, answering.get(item.agent_id))
             else:

@@ -98,7 +98,7 @@ class Supervisor:
         self._clearing: set[str] = set()
         self._in_a_hurry = False
         self._changed = asyncio.Event()
-        self._on_change: list[Callable[[], None]] = []
+        self._on_change: list[Callable[[str], None]] = []
         journal.on_released(self._cleared)
 
     @property
@@ -111,8 +111,8 @@ class Supervisor:
         """The last heartbeat of each instance that has a process."""
         return self._heartbeats
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after every change of an instance; a mere heartbeat is none."""
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the instance's id after every change of one; a mere heartbeat is none."""
         self._on_change.append(callback)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -185,7 +185,7 @@ class Supervisor:
 
     def _cleared(self, instance_id: str) -> None:
         self._clearing.discard(instance_id)
-        self._notify()
+        self._notify(instance_id)
 
     # ---------------------------------------------------------------- what is wanted
 
@@ -217,7 +217,7 @@ class Supervisor:
             self._disarm(instance_id)
             self._clearing.add(instance_id)
             self._journal.retired(instance)
-            self._notify()
+            self._notify(instance_id)
         elif instance.target.run:
             self._apply(
                 instance_id, TargetSet(target=replace(instance.target, run=False, stop_reason="no longer desired"))
@@ -284,7 +284,7 @@ class Supervisor:
         self._arm(instance_id)
         if has_changed:
             self._observer.instance_changed(before, after)
-            self._notify()
+            self._notify(instance_id)
 
     def _context(self) -> Context:
         return Context(
@@ -303,11 +303,11 @@ class Supervisor:
         if earlier is not None and not comes_up:
             self._gate.leave(earlier.launch_id)
 
-    def _notify(self) -> None:
+    def _notify(self, instance_id: str) -> None:
         self._changed.set()
         self._changed.clear()
         for callback in self._on_change:
-            callback()
+            callback(instance_id)
 
     def _arm(self, instance_id: str) -> None:
         """Wake when something is due. A timer that fires too early arms itself again: heartbeats only put it off."""

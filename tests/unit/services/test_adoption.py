@@ -177,7 +177,7 @@ async def test_a_living_slot_nobody_can_read_is_killed_and_released_and_then_use
     adopt(bench, slot(None, SlotState.RUNNING, exits=(process_exit("of-earlier"),)))
     bench.aim()
     assert bench.supervisor.instances == {}
-    bench.supervisor.on_change(bench.aim)
+    bench.supervisor.on_change(lambda _: bench.aim())
     await bench.started()
     assert bench.launcher.signals == [("echo_0", "SIGKILL")]
     assert bench.launcher.acknowledged == ["of-earlier", "of-before1"]

@@ -133,8 +133,8 @@ async def test_metadata_is_written_on_every_change_but_not_on_mere_heartbeats(be
 
 async def test_the_same_aim_again_changes_nothing(bench: Bench) -> None:
     await bench.running()
-    calls: list[None] = []
-    bench.supervisor.on_change(lambda: calls.append(None))
+    calls: list[str] = []
+    bench.supervisor.on_change(calls.append)
     written = len(bench.launcher.updates)
     bench.aim()
     assert (calls, len(bench.launcher.updates)) == ([], written)
@@ -232,7 +232,7 @@ async def test_an_instance_that_is_wanted_again_waits_until_its_old_slot_is_rele
     bench.supervisor.retire("echo_0")
     bench.aim()
     assert bench.supervisor.instances == {}
-    bench.supervisor.on_change(bench.aim)
+    bench.supervisor.on_change(lambda _: bench.aim())
     bench.tasks.create_task(bench.journal.run())
     await bench.started()
     assert bench.launcher.expected == [None, None]
