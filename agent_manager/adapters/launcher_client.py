@@ -114,19 +114,19 @@ class LauncherClient:
                     stream: {"path": path, "max_bytes": start.logs.max_bytes, "files": start.logs.files}
                     for stream, path in start.output.items()
                 },
-                "metadata": INSTANCE.encode(instance),
                 "zygote": _zygote(start.zygote),
                 "limits": _limits(start.limits),
                 "user": _user(start.user),
                 "no_new_privileges": start.no_new_privileges,
-            }
+            },
+            instance,
         )
         return int(result["pid"]), float(result["started_at"])
 
     def update(self, instance: Instance) -> None:
         """See the port."""
         if instance.held is not None:
-            self._post("update", slot=instance.id, launch_id=instance.held, metadata=INSTANCE.encode(instance))
+            self._post("update", instance, slot=instance.id, launch_id=instance.held)
 
     def signal(self, instance_id: str, launch_id: str, signal: str) -> None:
         """See the port."""
@@ -151,29 +151,32 @@ class LauncherClient:
         frame: dict[str, Any] = json.loads(await reader.readexactly(length))
         return frame
 
-    def _send(self, frame: dict[str, Any]) -> None:
+    def _send(self, frame: dict[str, Any], metadata: Instance | None = None) -> None:
         if self._writer is None or self._writer.is_closing():
             raise LauncherError("not connected to the launcher")
-        body = json.dumps(frame, separators=(",", ":")).encode()
+        text = json.dumps(frame, separators=(",", ":"))
+        if metadata is not None:
+            text = f'{text[:-1]},"metadata":{INSTANCE.text(metadata)}}}'
+        body = text.encode()
         self._writer.write(_LENGTH.pack(len(body)) + body)
 
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
 
-    async def _request(self, frame: dict[str, Any]) -> dict[str, Any]:
+    async def _request(self, frame: dict[str, Any], metadata: Instance) -> dict[str, Any]:
         number = self._next_id()
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._replies[number] = future
         try:
-            self._send({**frame, "id": number})
+            self._send({**frame, "id": number}, metadata)
             return await future
         finally:
             del self._replies[number]
 
-    def _post(self, kind: str, **fields: Any) -> None:
+    def _post(self, kind: str, metadata: Instance | None = None, **fields: Any) -> None:
         with contextlib.suppress(LauncherError):
-            self._send({"type": kind, "id": self._next_id(), **fields})
+            self._send({"type": kind, "id": self._next_id(), **fields}, metadata)
 
     def _heard(self, frame: dict[str, Any]) -> LauncherEvent | None:
         """What a frame tells the manager; None where it concerns only this client, and for what it does not know."""

@@ -35,20 +35,14 @@ class _CloneArguments(ctypes.Structure):
 
 
 def fork_into(cgroup: int) -> int:
-    """As `os.fork`, with the child born in the cgroup whose directory this descriptor is (`clone3(2)`, Linux 5.7).
+    """Fork into the cgroup whose directory this descriptor is (`clone3(2)`, Linux 5.7); returns as `os.fork`.
 
-    A process that enters one later waits until all processors have taken note (`cgroup_threadgroup_rwsem`), which takes
-    milliseconds. The C library has no part in this fork: nothing that has asked it to be told of forks is, so the child
-    should do no more than fork once again, or execute. Raises OSError.
+    A process that enters one later waits until all processors have taken note (`cgroup_threadgroup_rwsem`): for
+    milliseconds. Neither Python nor the C library knows of this fork, and calls nothing that was to be called at forks:
+    the child may fork once more as usual, or execute. The caller has one thread. Raises OSError.
     """
     arguments = _CloneArguments(flags=_CLONE_INTO_CGROUP, exit_signal=signal.SIGCHLD, cgroup=cgroup)
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid: int = _libc_holding_gil.syscall(_SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
-    if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-    else:
-        ctypes.pythonapi.PyOS_AfterFork_Parent()
-    return _check(pid)
+    return _check(_libc_holding_gil.syscall(_SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
 
 
 def become_subreaper() -> None:

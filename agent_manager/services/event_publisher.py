@@ -28,6 +28,8 @@ POLL_S = 1.0
 """How often it is looked for events that other nodes have committed."""
 ALONE_POLL_S = 30.0
 """The same where no other node writes: what is committed here is told."""
+GATHER_S = 0.05
+"""Pause before a burst is published: what comes meanwhile goes with it."""
 RETRY_S = 0.5
 MAX_RESTORED = 100_000
 """Most events that a stream which was lost is given back."""
@@ -105,6 +107,7 @@ class EventPublisher:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()
+                    await asyncio.sleep(GATHER_S)
 
     async def _opened(self) -> int:
         """The last sequence of the stream; one that is not there is made, and will be filled from the database."""

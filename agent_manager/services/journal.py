@@ -24,7 +24,7 @@ from agent_manager.services.trouble import Trouble
 
 MAX_PENDING = 50_000
 """Exits and events kept while the store is away; beyond it the oldest are dropped and counted."""
-GATHER_S = 0.02
+GATHER_S = 0.1
 """Pause before a write: what a crash sets off comes before writing, which competes for the interpreter, and as one."""
 RETRY_S = 1.0
 """Pause after a write that failed."""

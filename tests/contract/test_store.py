@@ -183,6 +183,19 @@ async def test_an_agent_has_as_many_placements_as_replicas(store: Store) -> None
         assert await store.write(placed) == [ordinal < replicas for ordinal in range(4)]
 
 
+async def test_an_agent_that_was_read_in_the_same_unit_gets_its_placements_too(store: Store) -> None:
+    def change(t: Transaction) -> list[bool]:
+        read = t.agent("echo")
+        assert read is not None
+        t.save_agent(read)
+        t.save_agent(replace(read, replicas=3))
+        t.save_agent(replace(read, replicas=1, epoch=2))
+        return [t.observe(instance(ordinal=ordinal, epoch=2), "node-1") for ordinal in range(2)]
+
+    await store.write(_save(agent(replicas=2)))
+    assert await store.write(change) == [True, False]
+
+
 async def test_the_row_of_an_instance_without_a_placement_stays_until_it_is_forgotten(store: Store) -> None:
     def work(t: Transaction) -> None:
         t.save_agent(agent(replicas=2))

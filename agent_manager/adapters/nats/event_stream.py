@@ -29,7 +29,7 @@ from agent_manager.protocol import subjects
 T = TypeVar("T")
 
 AT_ONCE = 64
-"""Messages on their way at the same time."""
+"""Messages that share one answer of the server."""
 DUPLICATES_S = 120.0
 """How long the server knows an id of a message."""
 ANSWER_S = 5.0
@@ -85,23 +85,31 @@ class JetStreamEvents:
         async with self._reached() as (client, stream):
             limit = client.max_payload // 2
             for begin in range(0, len(events), AT_ONCE):
-                await _all(self._publish(stream, event, limit) for event in events[begin : begin + AT_ONCE])
+                await self._publish(client, stream, events[begin : begin + AT_ONCE], limit)
 
-    async def _publish(self, stream: JetStreamContext, event: Event, limit: int) -> None:
-        assert event.number is not None
-        answer = await stream.publish(
-            event_bodies.subject_of(event),
-            event_bodies.encoded(event, limit),
-            stream=subjects.EVENT_STREAM,
-            headers={
-                Header.EXPECTED_LAST_SEQUENCE.value: str(event.number - 1),
-                Header.MSG_ID.value: self._message_id(event.number),
-            },
-        )
-        if answer.seq != event.number:
-            raise UnavailableError(
-                f"the stream {answer.stream} has event {event.number} as {answer.seq}: somebody else publishes there"
-            )
+    async def _publish(self, client: Client, stream: JetStreamContext, events: Sequence[Event], limit: int) -> None:
+        """Each is taken only behind the one before it, so that the answer to the last one answers for all."""
+        for event, follows in zip(events, (None, *events), strict=False):
+            subject, body = event_bodies.subject_of(event), event_bodies.encoded(event, limit)
+            headers = self._headers(_number(event), follows)
+            if event is not events[-1]:
+                await client.publish(subject, body, headers=headers)
+                continue
+            answer = await stream.publish(subject, body, headers=headers)
+            if answer.seq != event.number:
+                place = f"the stream {answer.stream} has event {event.number} as {answer.seq}"
+                raise UnavailableError(f"{place}: somebody else publishes there")
+
+    def _headers(self, number: int, follows: Event | None) -> dict[str, str]:
+        headers = {
+            Header.EXPECTED_STREAM.value: subjects.EVENT_STREAM,
+            Header.EXPECTED_LAST_SEQUENCE.value: str(number - 1),
+            Header.MSG_ID.value: self._message_id(number),
+        }
+        if follows is not None:
+            # By its id, too: what has its sequence may be somebody else's.
+            headers[Header.EXPECTED_LAST_MSG_ID.value] = self._message_id(_number(follows))
+        return headers
 
     async def _has_only_events(self, client: Client, state: StreamState) -> bool:
         """Whether nobody else has put anything where the latest events belong: it would stand in the place of one.
@@ -169,6 +177,11 @@ class JetStreamEvents:
             raise UnavailableError(
                 f"the stream {subjects.EVENT_STREAM} does not take events: {error or type(error).__name__}"
             ) from error
+
+
+def _number(event: Event) -> int:
+    assert event.number is not None
+    return event.number
 
 
 async def _all(working: Iterable[Awaitable[T]]) -> list[T]:

@@ -59,7 +59,7 @@ class Connector:
         JSON comes out as its text: `rows` parses it.
         """
         engine = create_async_engine(
-            "postgresql+asyncpg://", async_creator=self.connect, json_deserializer=str, **options
+            "postgresql+asyncpg://", async_creator=self.connect, json_serializer=str, json_deserializer=str, **options
         )
 
         @event.listens_for(engine.sync_engine, "checkout")

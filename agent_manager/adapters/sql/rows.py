@@ -1,4 +1,4 @@
-"""Domain values to the values of a row, and back. JSON goes in as data and comes out as its text.
+"""Domain values to the values of a row, and back. JSON goes in and comes out as its text.
 
 Every `…_of` raises UnreadableRowError when the row holds no such value.
 """
@@ -29,7 +29,7 @@ class UnreadableRowError(AgentManagerError):
 
 def agent_values(agent: Agent) -> dict[str, Any]:
     """The row of `agents`."""
-    return {**_fields(agent), "spec": SPEC.encode(agent.spec), "config": dict(agent.config)}
+    return {**_fields(agent), "spec": SPEC.text(agent.spec), "config": json.dumps(dict(agent.config))}
 
 
 def agent_of(row: RowMapping, specs: KnownSpecs) -> Agent:
@@ -57,8 +57,8 @@ def package_values(package: Package) -> dict[str, Any]:
     """The row of `packages`."""
     return {
         **_fields(package),
-        "spec": None if package.spec is None else SPEC.encode(package.spec),
-        "faults": FAULTS.encode(package.faults),
+        "spec": None if package.spec is None else SPEC.text(package.spec),
+        "faults": FAULTS.text(package.faults),
     }
 
 
@@ -91,7 +91,7 @@ def instance_values(instance: Instance, node_id: str) -> dict[str, Any]:
         "restarts": instance.restarts,
         "started_at": launch and launch.started_wall,
         "last_heartbeat": launch and launch.heartbeat_wall,
-        "data": INSTANCE.encode(instance),
+        "data": INSTANCE.text(instance),
     }
 
 
@@ -111,7 +111,7 @@ def exit_values(agent_id: str, ordinal: int, node_id: str, exit_: Exit) -> dict[
         "incarnation": exit_.incarnation,
         "reason": exit_.reason,
         "at": exit_.at,
-        "data": EXIT.encode(exit_),
+        "data": EXIT.text(exit_),
     }
 
 
@@ -123,7 +123,7 @@ def exit_of(row: RowMapping) -> Exit:
 
 def event_values(event: Event) -> dict[str, Any]:
     """The row of `events`, but for what the database and the publisher number."""
-    values = {**_fields(event), "data": dict(event.data)}
+    values = {**_fields(event), "data": json.dumps(dict(event.data))}
     del values["sequence"], values["number"]
     return values
 

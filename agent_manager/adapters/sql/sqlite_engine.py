@@ -89,7 +89,9 @@ def _engine(
     if is_memory(url):
         pool, sizes = StaticPool, {}
     # JSON comes out as its text: `rows` parses it.
-    engine = create_engine(url, connect_args=connect_args, poolclass=pool, json_deserializer=str, **sizes)
+    engine = create_engine(
+        url, connect_args=connect_args, poolclass=pool, json_serializer=str, json_deserializer=str, **sizes
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from agent_manager.adapters.codec import EXIT
 from agent_manager.adapters.sql import rows, upserts
 from agent_manager.adapters.sql.known_specs import KnownSpecs
 from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
@@ -30,6 +31,11 @@ from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.events import Event
 from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
+
+# Made once: to put a statement together takes SQLAlchemy as long as to carry it out.
+_AGENT = select(agents).where(agents.c.id == bindparam("agent"))
+_PACKAGE = select(packages).where(packages.c.node_id == bindparam("node"), packages.c.name == bindparam("package"))
+_EVENT = insert(events)
 
 
 class WroteInReadError(AgentManagerError):
@@ -47,6 +53,7 @@ class SqlTransaction:
         self._connection = connection
         self._specs = specs
         self._dialect = connection.dialect.name
+        self._placed: dict[str, list[dict[str, Any]]] = {}
 
     def agents(self) -> Sequence[Agent]:
         """All agents, ordered by id."""
@@ -54,16 +61,24 @@ class SqlTransaction:
 
     def agent(self, agent_id: str) -> Agent | None:
         """One agent, or None."""
-        found = self._rows(select(agents).where(agents.c.id == agent_id))
-        return rows.agent_of(found[0], self._specs) if found else None
+        found = self._rows(_AGENT, agent=agent_id)
+        if not found:
+            return None
+        agent = rows.agent_of(found[0], self._specs)
+        self._placed[agent_id] = rows.placement_values(agent)
+        return agent
 
     def save_agent(self, agent: Agent) -> None:
         """Insert or replace an agent, and keep its placements as many as its replicas."""
         self._connection.execute(upserts.insert_or_replace(self._dialect, agents), rows.agent_values(agent))
+        places = rows.placement_values(agent)
+        if self._placed.get(agent.id) == places:
+            return
+        self._placed[agent.id] = places
         self._connection.execute(
             delete(placements).where(placements.c.agent_id == agent.id, placements.c.ordinal >= agent.replicas)
         )
-        if places := rows.placement_values(agent):
+        if places:
             self._connection.execute(upserts.insert_or_replace(self._dialect, placements), places)
 
     def packages(self) -> Sequence[Package]:
@@ -73,7 +88,7 @@ class SqlTransaction:
 
     def package(self, node_id: str, name: str) -> Package | None:
         """One package, or None."""
-        found = self._rows(select(packages).where(packages.c.node_id == node_id, packages.c.name == name))
+        found = self._rows(_PACKAGE, node=node_id, package=name)
         return rows.package_of(found[0], self._specs) if found else None
 
     def save_package(self, package: Package) -> None:
@@ -111,8 +126,8 @@ class SqlTransaction:
         if exit_.last_lines is not None:
             this = exits.c.launch_id == exit_.launch_id
             (kept,) = self._rows(select(exits.c.data).where(this))
-            complete = {**json.loads(kept["data"]), "last_lines": values["data"]["last_lines"]}
-            self._connection.execute(update(exits).where(this).values(data=complete))
+            complete = {**json.loads(kept["data"]), "last_lines": EXIT.encode(exit_)["last_lines"]}
+            self._connection.execute(update(exits).where(this).values(data=json.dumps(complete)))
         return False
 
     def exits(self, agent_id: str, limit: int) -> Sequence[Exit]:
@@ -142,7 +157,7 @@ class SqlTransaction:
 
     def append_event(self, event: Event) -> Event:
         """Add an event; returns it with its sequence."""
-        key = self._connection.execute(insert(events), rows.event_values(event)).inserted_primary_key
+        key = self._connection.execute(_EVENT, rows.event_values(event)).inserted_primary_key
         return replace(event, sequence=key[0] if key else None)
 
     def events(self, after: int, limit: int) -> Sequence[Event]:
@@ -188,5 +203,5 @@ class SqlTransaction:
         query = select(events).where(which).order_by(order).limit(limit)
         return [rows.event_of(row) for row in self._rows(query)]
 
-    def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
-        return self._connection.execute(query).mappings().all()
+    def _rows(self, query: Select[Any], **parameters: str) -> Sequence[RowMapping]:
+        return self._connection.execute(query, parameters).mappings().all()

@@ -22,6 +22,7 @@ from tests.contract import store_values as values
 )
 def test_what_is_written_is_read_back_from_its_json(codec: Codec[Any], value: object) -> None:
     assert codec.decode(json.loads(json.dumps(codec.encode(value)))) == value
+    assert json.loads(codec.text(value)) == codec.encode(value)
 
 
 def test_versions_understand_each_other() -> None:
@@ -36,3 +37,8 @@ def test_versions_understand_each_other() -> None:
 def test_what_is_no_such_value_says_so(data: object) -> None:
     with pytest.raises(UnreadableError):
         INSTANCE.decode(data)
+
+
+def test_a_path_that_is_no_utf8_has_a_text_too() -> None:
+    spec = replace(values.SPEC, directory="/packages/caf\udce9")
+    assert SPEC.decode(json.loads(SPEC.text(spec))) == spec
