@@ -19,8 +19,11 @@ _OWN_PREFIXES = ("AGENT_MANAGER_", "MANAGEMENT_API_")
 """Settings of the programs of this product; an agent inherits none of them."""
 
 
-_SDK = "agent_manager.sdk.rehearsal"
-"""What every zygote imports, and with it the SDK. Packages that do not use it lose nothing by it."""
+_OF_EVERY_ZYGOTE = ("nats.aio.client", "agent_manager.sdk.rehearsal")
+"""What every zygote imports: the SDK, which packages that do not use it lose nothing by.
+
+The client comes first, so that it lies together: of an agent that uses nothing else fewer pages are its own.
+"""
 
 _OF_PYTHON = {
     # Output is read through a pipe, where Python would keep it back until a block is full.
@@ -153,7 +156,7 @@ def _zygote(spec: AgentSpec, surroundings: Mapping[str, str]) -> ZygoteStart | N
         environment = dict(surroundings)
     else:
         environment = {key: value for key, value in surroundings.items() if key.startswith(_READ_AT_START)}
-    return ZygoteStart(environment=environment, preload=(_SDK, *spec.preload))
+    return ZygoteStart(environment=environment, preload=(*_OF_EVERY_ZYGOTE, *spec.preload))
 
 
 def _activated(environment: str | None, inherited: Mapping[str, str]) -> dict[str, str]:

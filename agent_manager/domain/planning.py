@@ -51,9 +51,12 @@ def plan(agents: Iterable[Agent], observed: Mapping[str, Instance]) -> tuple[Pla
 
 
 def _aims(agent: Agent, observed: Mapping[str, Instance]) -> list[Aim]:
+    spec = agent.spec
+    if (spec.config, spec.replicas) != (agent.config, agent.replicas):
+        spec = replace(spec, config=agent.config, replicas=agent.replicas)
     target = Target(
         run=agent.should_run,
-        spec=replace(agent.spec, config=agent.config, replicas=agent.replicas),
+        spec=spec,
         start_serial=agent.start_serial,
         restart_serial=agent.restart_serial,
         stop_reason="stop requested" if agent.available else f"the folder of package {agent.package} is gone",

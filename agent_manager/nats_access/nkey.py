@@ -27,20 +27,26 @@ class Nkey:
         try:
             prefix, raw = nkeys.decode_seed(seed.encode("ascii"))
             whole = nkeys.encode_seed(bytes(raw), prefix).decode("ascii") == seed
-            self.kind = KeyKind(prefix)
-            self._pair = nkeys.from_seed(seed.encode("ascii"))
-            self.public: str = self._pair.public_key.decode("ascii")
+            kind = KeyKind(prefix)
         except (nkeys.NkeysError, ValueError):
             whole = False
         if not whole:
             # Raised here, so that no chained exception carries the text that was read.
             raise ValueError("this is not an nkey seed: its form or its checksum is wrong")
+        self._hold(kind, seed)
+
+    def _hold(self, kind: KeyKind, seed: str) -> None:
+        self.kind = kind
         self.seed = seed
+        self._pair = nkeys.from_seed(seed.encode("ascii"))
+        self.public: str = self._pair.public_key.decode("ascii")
 
     @classmethod
     def generate(cls, kind: KeyKind) -> Nkey:
         """A new key from the operating system's randomness."""
-        return cls(nkeys.encode_seed(os.urandom(32), kind.value).decode("ascii"))
+        key = cls.__new__(cls)
+        key._hold(kind, nkeys.encode_seed(os.urandom(32), kind.value).decode("ascii"))
+        return key
 
     def sign(self, data: bytes) -> bytes:
         """The Ed25519 signature of `data`, 64 bytes."""

@@ -111,17 +111,19 @@ def overlaps(left: str, right: str) -> bool:
 
 
 def _overlap(left: Sequence[str], right: Sequence[str]) -> bool:
-    if not left or not right:
-        return not left and not right
-    if left[0] == ">" or right[0] == ">":
-        return True
-    if left[0] != right[0] and "*" not in (left[0], right[0]):
-        return False
-    return _overlap(left[1:], right[1:])
+    for one, other in zip(left, right, strict=False):
+        if one == ">" or other == ">":
+            return True
+        if one != other and one != "*" and other != "*":
+            return False
+    return len(left) == len(right)
 
 
 def _refuse_overlap(permissions: Permissions) -> None:
+    subscribed = [subscribe.split(".") for subscribe in permissions.subscribe]
     for publish in permissions.publish:
-        for subscribe in permissions.subscribe:
-            if overlaps(publish, subscribe):
-                raise ValueError(f"an agent would be able to publish and to subscribe to {publish} (as {subscribe})")
+        tokens = publish.split(".")
+        for subscribe in subscribed:
+            if _overlap(tokens, subscribe):
+                pattern = ".".join(subscribe)
+                raise ValueError(f"an agent would be able to publish and to subscribe to {publish} (as {pattern})")

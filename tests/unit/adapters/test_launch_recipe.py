@@ -109,7 +109,7 @@ def test_python_agents_share_a_zygote_unless_python_itself_reads_what_they_set()
     surroundings = {"HOME": "/root", "SECRET": "s", "LANG": "C"}
     shared = ZygoteStart(
         environment={"HOME": "/root", "LANG": "C", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
-        preload=("agent_manager.sdk.rehearsal",),
+        preload=("nats.aio.client", "agent_manager.sdk.rehearsal"),
     )
     assert prepared(python, **surroundings).zygote == shared
     assert prepared(replace(python, env={"MODE": "mine"}), **surroundings).zygote == shared
@@ -127,7 +127,7 @@ def test_what_is_imported_beforehand_may_read_every_variable_but_those_of_the_la
             "PYTHONUNBUFFERED": "1",
             "PYTHONFAULTHANDLER": "1",
         },
-        preload=("agent_manager.sdk.rehearsal", "numpy"),
+        preload=("nats.aio.client", "agent_manager.sdk.rehearsal", "numpy"),
     )
 
 
