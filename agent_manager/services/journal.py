@@ -24,8 +24,10 @@ from agent_manager.services.trouble import Trouble
 
 MAX_PENDING = 50_000
 """Exits and events kept while the store is away; beyond it the oldest are dropped and counted."""
-GATHER_S = 0.1
-"""Pause before a write: what a crash sets off comes before writing, which competes for the interpreter, and as one."""
+QUIET_S = 0.1
+"""A write waits until nothing has come for so long: what a crash sets off is over by then, and written as one."""
+LONGEST_WAIT_S = 0.5
+"""A write waits no longer than that, however much goes on."""
 RETRY_S = 1.0
 """Pause after a write that failed."""
 
@@ -137,8 +139,7 @@ class Journal:
         """Write what comes, for ever."""
         while True:
             await self._wake.wait()
-            self._wake.clear()
-            await asyncio.sleep(GATHER_S)
+            await self._gather()
             while self._pending:
                 batch, self._pending = self._pending, _Batch()
                 if left := await self._write(batch):
@@ -146,6 +147,15 @@ class Journal:
                     self._pending = left
                     await asyncio.sleep(RETRY_S)
             self._idle.set()
+
+    async def _gather(self) -> None:
+        """Writing competes for the interpreter with those who have something to do."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + LONGEST_WAIT_S
+        while self._wake.is_set() and loop.time() < give_up_at:
+            self._wake.clear()
+            await asyncio.sleep(QUIET_S)
+        self._wake.clear()
 
     async def flushed(self) -> None:
         """Wait until everything noted so far is written."""

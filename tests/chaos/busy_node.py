@@ -44,31 +44,38 @@ _FAMILY = "version: '1'\ncommand: [sh, -c, 'sleep 100000 & setsid sleep 100000 &
 
 
 class BusyNode:
-    """Agents that stay, agents that crash, agents that are started and stopped, one whose number changes."""
+    """Agents that stay, crash, are started and stopped; one whose number changes, one that is not always executable."""
 
-    def __init__(self, node: Node, ledger: Path, chance: random.Random) -> None:
+    def __init__(self, node: Node, directory: Path, chance: random.Random) -> None:
         self.node = node
-        self._ledger = ledger
+        self._ledger = directory / "ledger"
+        self._program = directory / "program"
         self._chance = chance
         self.stirring: asyncio.Task[None]
-        self.toggled = ("toggled-0", "toggled-1", "family")
+        self.toggled = ("toggled-0", "toggled-1", "family", "fickle")
         self.steady = ("steady-0", "steady-1", "scaled")
         self.crashing = ("crashing-0", "crashing-1")
 
     def make(self) -> None:
         """Put all packages there."""
+        self._program.write_text("#!/bin/sh\nexec sleep 100000\n")
+        self._program.chmod(0o755)
+        manifests = {"family": _FAMILY, "fickle": f"version: '1'\ncommand: [{self._program}]\nheartbeat: none\n"}
         for name in self.crashing:
             write_package(self.node.packages, name, _CRASHING_MANIFEST, _CRASHING.format(ledger=str(self._ledger)))
         for name in (*self.steady, *self.toggled):
-            manifest = _FAMILY if name == "family" else "version: '1'\nentrypoint: agent.py\n"
+            manifest = manifests.get(name, "version: '1'\nentrypoint: agent.py\n")
             write_package(self.node.packages, name, manifest, _STEADY)
 
     async def stir(self) -> None:
-        """Start, stop, restart and scale, for ever; what is refused meanwhile is refused."""
+        """Start, stop, restart and scale, for ever, also what cannot be executed; what is refused is refused."""
         while True:
             with contextlib.suppress(httpx.HTTPError, KeyError, FileNotFoundError, json.JSONDecodeError):
-                if self._chance.random() < 0.1:
+                what = self._chance.random()
+                if what < 0.1:
                     self._scale(self._chance.randint(1, 4))
+                elif what < 0.2:
+                    self._program.chmod(self._chance.choice((0o644, 0o755)))
                 else:
                     command = self._chance.choice(("start", "stop", "restart"))
                     await self.node.post(f"/agents/{self._chance.choice(self.toggled)}/{command}", wait=0)
@@ -85,6 +92,7 @@ class BusyNode:
         self.stirring.cancel()
         await asyncio.wait([self.stirring])
         self._scale(3)
+        self._program.chmod(0o755)
         for name in self.toggled:
             await self._definitely(name, "start")
         for name in self.crashing:
@@ -176,7 +184,7 @@ class BusyNode:
 async def busy_node(directory: Path, chance: random.Random) -> AsyncIterator[BusyNode]:
     """Up and stirred."""
     async with node_under_test(directory) as node:
-        busy = BusyNode(node, directory / "ledger", chance)
+        busy = BusyNode(node, directory, chance)
         busy.make()
         await node.up()
         await eventually(lambda: (directory / "ledger").exists(), 60.0)

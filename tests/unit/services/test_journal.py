@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,29 @@ async def test_facts_are_written_and_announced_in_the_order_in_which_they_happen
     assert [event.sequence for event in bench.announcer.events] == [1, 2, 3, 4]
     (stored,) = await bench.store.read(lambda transaction: transaction.instances())
     assert stored.reason == "three"
+
+
+async def test_what_never_ceases_is_written_all_the_same(bench: Bench) -> None:
+    await bench.save(agent())
+    bench.tasks.create_task(bench.journal.run())
+
+    async def one_more_and_one_written() -> bool:
+        bench.journal.changed(instance())
+        return bool(bench.announcer.events)
+
+    await eventually(one_more_and_one_written)
+
+
+async def test_what_comes_together_is_written_together(bench: Bench) -> None:
+    await bench.save(agent())
+    bench.tasks.create_task(bench.journal.run())
+    bench.journal.changed(instance(reason="one"))
+    await asyncio.sleep(0)
+    bench.journal.changed(instance(reason="two"))
+    written_before = bench.store.writes
+    await bench.journal.flushed()
+    assert bench.store.writes == written_before + 1
+    assert [message for _, message in await written(bench)] == ["one", "two"]
 
 
 async def test_a_status_is_said_at_once_an_event_only_when_it_is_committed(bench: Bench) -> None:
