@@ -28,7 +28,7 @@ POLL_S = 1.0
 """How often it is looked for events that other nodes have committed."""
 ALONE_POLL_S = 30.0
 """The same where no other node writes: what is committed here is told."""
-GATHER_S = 0.05
+GATHER_S = 0.02
 """Pause before a burst is published: what comes meanwhile goes with it."""
 RETRY_S = 0.5
 MAX_RESTORED = 100_000

@@ -24,7 +24,7 @@ from agent_manager.services.trouble import Trouble
 
 MAX_PENDING = 50_000
 """Exits and events kept while the store is away; beyond it the oldest are dropped and counted."""
-QUIET_S = 0.1
+QUIET_S = 0.05
 """A write waits until nothing has come for so long: what a crash sets off is over by then, and written as one."""
 LONGEST_WAIT_S = 0.5
 """A write waits no longer than that, however much goes on."""
