@@ -19,9 +19,9 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev  ## all tests; those of chaos take all there is, and would starve others beside them
 	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/chaos
-	$(BIN)/python -m pytest tests/chaos  # takes all there is, and would starve tests beside it
+	$(BIN)/python -m pytest tests/chaos
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

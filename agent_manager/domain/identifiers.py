@@ -55,7 +55,7 @@ def instance_id(agent_id: str, ordinal: int) -> str:
     return f"{agent_id}_{ordinal}"
 
 
-def agent_of(instance_id: str) -> str:
+def agent_id_of(instance_id: str) -> str:
     """The agent of what is known to be the id of an instance."""
     return instance_id.rpartition("_")[0]
 

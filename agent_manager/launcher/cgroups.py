@@ -30,7 +30,8 @@ class Cgroup:
 
     def export(self) -> dict[str, Any]:
         """What `restore` takes."""
-        return {"path": str(self._path)}
+        # Nobody reads `bounded` any more; the launcher before this one asks for it, should it be gone back to.
+        return {"path": str(self._path), "bounded": []}
 
     @classmethod
     def restore(cls, fields: Fields) -> "Cgroup":

@@ -87,7 +87,7 @@ class Spawner:
 def _fork(program: Program) -> tuple[int, Program]:
     """The pid as of `os.fork`, and what the child is then to become. Raises OSError."""
     if program.cgroup is not None:
-        # Where the kernel or a filter of system calls does not have it, the child enters by itself.
+        # Where a filter of system calls does not have it, the child enters by itself.
         with contextlib.suppress(OSError):
             return linux.fork_into(program.cgroup), replace(program, cgroup=None)
     return os.fork(), program

@@ -5,11 +5,11 @@ argument that is long enough for the command line of any agent (`process_text`).
 frame below those of an agent is this module's.
 
 The launcher talks to it over a SOCK_SEQPACKET socket: each message passes on one end of a socket pair, for one
-instance, and the directory of the cgroup this belongs into, where there is one. The socket already holds the order, as
-one message: JSON in a file without a name, and the descriptors of the output. Only the instance reads it, so nothing of
-it passes through the memory of the zygote. The instance answers `here`, with its credentials, once it takes the order
-on; then a report if a step fails; then the end, when its program runs. One that ends it without having been `here`
-could not, or should not, be forked: it is to be executed.
+instance, and the directory of the cgroup it is to be born in, where there is one. The socket already holds the order,
+as one message: JSON in a file without a name, and the descriptors of the output and of the instance's cgroup. Only the
+instance reads it, so nothing of it passes through the memory of the zygote. The instance answers `here`, with its
+credentials, once it takes the order on; then a report if a step fails; then the end, when its program runs. One that
+ends it without having been `here` could not, or should not, be forked: it is to be executed.
 """
 
 import sys
@@ -100,7 +100,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An instance that is to be forked: the socket it answers on, and the directory of its cgroup."""
+    """An instance that is to be forked: the socket it answers on, and the directory of the cgroup to be born in."""
 
     answers: socket.socket
     cgroup: int | None
@@ -232,7 +232,7 @@ def _next_asked(control: socket.socket) -> list[Asked]:
         flags = socket.MSG_DONTWAIT
 
 
-def _fork_each(asked: list[Asked], imported: Imported) -> Order | None:
+def _fork_each(asked: list[Asked], imported: Imported, *, in_cgroup: bool = False) -> Order | None:
     """In the process between zygote and instances, whose end makes these children of the launcher."""
     intermediate = os.getpid()
     between: list[int] = []
@@ -246,9 +246,9 @@ def _fork_each(asked: list[Asked], imported: Imported) -> Order | None:
                 if other is not each:
                     other.answers.close()
             if is_between:
-                return _fork_each([Asked(each.answers, None)], imported)
+                return _fork_each([Asked(each.answers, None)], imported, in_cgroup=True)
             try:
-                return _take_on(each, imported, intermediate)
+                return _take_on(each.answers, imported, intermediate, in_cgroup=in_cgroup)
             except (UnfitError, OSError, ValueError) as error:
                 sys.stderr.write(f"zygote: {error}; executed instead\n")
                 return None
@@ -266,31 +266,34 @@ def _fork(cgroup: int | None) -> tuple[int, bool]:
     An instance comes from an ordinary fork, of which the libraries in it can be told. Raises OSError.
     """
     if cgroup is not None:
-        # Where the kernel or a filter of system calls does not have it, the instance enters by itself.
+        # Where a filter of system calls does not have it, the instance enters by itself.
         with contextlib.suppress(OSError):
             return linux.fork_into(cgroup), True
     return os.fork(), False
 
 
-def _take_on(asked: Asked, imported: Imported, intermediate: int) -> Order:
-    _, (text, *output) = receive(asked.answers, _MESSAGE_LIMIT_BYTES, descriptors=3)
+def _take_on(answers: socket.socket, imported: Imported, intermediate: int, *, in_cgroup: bool) -> Order:
+    _, (text, *given) = receive(answers, _MESSAGE_LIMIT_BYTES, descriptors=4)
     with open(text, "rb") as file:
         told: dict[str, Any] = json.load(file)
+    if told.get("descriptors") != len(given):
+        raise UnfitError("the order is that of another version, or has lost descriptors")
+    cgroup = given.pop() if told["in_cgroup"] else None
     program = Program(
         argv=tuple(told["argv"]),
         env=told["env"],
         cwd=told["cwd"],
-        stdout=output[0],
-        stderr=output[-1],
+        stdout=given[0],
+        stderr=given[-1],
         limits=Limits(**told["limits"]),
         no_new_privileges=told["no_new_privileges"],
-        cgroup=asked.cgroup,
+        cgroup=None if in_cgroup else cgroup,
         bounded_by_cgroup=frozenset(told["bounded_by_cgroup"]),
     )
     imported.check_not_shadowed(_directory(program.argv[1]))
     await_launcher(intermediate)
-    asked.answers.send(HERE)
-    return Order(asked.answers, program, told["launcher_pid"], tuple(told["open_files"]))
+    answers.send(HERE)
+    return Order(answers, program, told["launcher_pid"], tuple(told["open_files"]))
 
 
 def _directory(script: str) -> str:

@@ -97,7 +97,10 @@ class ZygoteClient:
 
     def _send(self, request: ForkRequest) -> None:
         program = request.program
+        given = [each for each in (program.stdout, program.stderr, program.cgroup) if each is not None]
         order = {
+            "descriptors": len(given),
+            "in_cgroup": program.cgroup is not None,
             "argv": program.argv,
             "env": dict(program.env),
             "cwd": program.cwd,
@@ -119,11 +122,8 @@ class ZygoteClient:
                 undo.callback(ours.close)
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
                 ours.setblocking(False)
-                socket.send_fds(
-                    ours, [b"order"], [file, *(fd for fd in (program.stdout, program.stderr) if fd is not None)]
-                )
-                into = [] if program.cgroup is None else [program.cgroup]
-                socket.send_fds(self._control, [b"fork"], [theirs.fileno(), *into])
+                socket.send_fds(ours, [b"order"], [file, *given])
+                socket.send_fds(self._control, [b"fork"], [theirs.fileno(), *_birthplace(program)])
                 self._loop.watch(ours.fileno(), lambda: self._on_answer(ours))
                 undo.pop_all()
         self._asked[ours] = request
@@ -177,3 +177,10 @@ class ZygoteClient:
         self._control.close()
         self._settle()
         self._on_ended(self._over)
+
+
+def _birthplace(program: Program) -> list[int]:
+    """The cgroup to be born in; none where it bounds what is in it: others wait for what an instance comes from."""
+    limits = program.limits
+    is_bounded = any(bound is not None for bound in (limits.memory_bytes, limits.cpu, limits.processes))
+    return [] if program.cgroup is None or is_bounded else [program.cgroup]

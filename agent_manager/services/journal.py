@@ -152,9 +152,9 @@ class Journal:
         """Writing competes for the interpreter with those who have something to do."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + LONGEST_WAIT_S
-        while self._wake.is_set() and loop.time() < give_up_at:
+        while self._wake.is_set() and (rest_s := give_up_at - loop.time()) > 0:
             self._wake.clear()
-            await asyncio.sleep(QUIET_S)
+            await asyncio.sleep(min(QUIET_S, rest_s))
         self._wake.clear()
 
     async def flushed(self) -> None:

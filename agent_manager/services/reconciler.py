@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from agent_manager.domain.agents import Agent
 from agent_manager.domain.errors import AgentManagerError
-from agent_manager.domain.identifiers import agent_of
+from agent_manager.domain.identifiers import agent_id_of
 from agent_manager.domain.instances import Instance
 from agent_manager.domain.planning import Aim, plan
 from agent_manager.ports.store import Store
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Plans again for each agent that has changed: its instances, or what is desired of it.
 
-    That is read after every nudge, and every `interval_s()` seconds in case one was lost.
+    What is desired is read after every nudge, and every `interval_s()` seconds in case one was lost.
     """
 
     def __init__(self, *, store: Store, supervisor: Supervisor, node_id: str, interval_s: Callable[[], float]) -> None:
@@ -72,7 +72,7 @@ class Reconciler:
         self._look_again.set()
 
     def _instance_changed(self, instance_id: str) -> None:
-        self._changed.add(agent_of(instance_id))
+        self._changed.add(agent_id_of(instance_id))
         self._look_again.set()
 
     async def run(self) -> None:

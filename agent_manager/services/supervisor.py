@@ -112,7 +112,10 @@ class Supervisor:
         return self._heartbeats
 
     def on_change(self, callback: Callable[[str], None]) -> None:
-        """Call `callback` with the instance's id after every change of one; a mere heartbeat is none."""
+        """Call `callback` with the instance's id after every change of one; a mere heartbeat is none.
+
+        Where `aim` or `retire` can do nothing yet, such a change says that it is time to look again.
+        """
         self._on_change.append(callback)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -85,7 +85,13 @@ class JetStreamEvents:
         async with self._reached() as (client, stream):
             limit = client.max_payload // 2
             for begin in range(0, len(events), AT_ONCE):
-                await self._publish(client, stream, events[begin : begin + AT_ONCE], limit)
+                run = events[begin : begin + AT_ONCE]
+                try:
+                    await self._publish(client, stream, run, limit)
+                except nats.errors.Error:
+                    # The last one was refused because the first one was: alone, that one is told why.
+                    await self._publish(client, stream, run[:1], limit)
+                    raise
 
     async def _publish(self, client: Client, stream: JetStreamContext, events: Sequence[Event], limit: int) -> None:
         """Each is taken only behind the one before it, so that the answer to the last one answers for all."""

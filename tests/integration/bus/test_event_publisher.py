@@ -373,6 +373,20 @@ async def test_nothing_is_said_of_delays_that_last_but_once(
     assert caplog.messages.count("events_delayed") == 1
 
 
+async def test_why_the_stream_takes_no_events_is_told(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    await place.commit(*map(event, names(0, 1)))
+    async with running(place.publisher()) as publisher:
+        await place.has(*names(0, 1))
+        stream = place.client.jetstream()
+        config = (await stream.stream_info(subjects.EVENT_STREAM)).config
+        await stream.update_stream(config.evolve(max_msg_size=10))
+        await place.commit(*map(event, names(1, 4)))
+        publisher.committed()
+        await eventually(lambda: "events_delayed" in caplog.messages)
+    (told,) = [record for record in caplog.records if record.message == "events_delayed"]
+    assert "message size exceeds maximum allowed" in str(told.__dict__)
+
+
 async def test_whoever_does_not_publish_has_nothing_to_flush(place: Place) -> None:
     await asyncio.wait_for(place.publisher().flushed(), 5)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from agent_manager.domain.agents import Agent
 from agent_manager.domain.instances import Instance
 from agent_manager.domain.lifecycle import Lifecycle
-from agent_manager.domain.planning import Aim
+from agent_manager.domain.planning import Aim, PlanItem, plan
 from agent_manager.ports.launcher import LaunchEmptied
 from agent_manager.services import reconciler as reconciler_module
 from agent_manager.services.reconciler import Reconciler
@@ -98,6 +100,36 @@ async def test_a_rolling_restart_replaces_one_after_the_other_until_all_are_new(
         await bench.started(name)
         bench.heartbeat(name)
     assert all(bench.instance(name).settled for name in names)
+
+
+async def test_it_plans_for_what_has_changed_and_for_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[tuple[list[str], list[str]]] = []
+
+    def planning(agents: Iterable[Agent], observed: Mapping[str, Instance]) -> tuple[PlanItem, ...]:
+        agents = list(agents)
+        planned.append(([agent.id for agent in agents], list(observed)))
+        return plan(agents, observed)
+
+    monkeypatch.setattr(reconciler_module, "plan", planning)
+    await bench.save(agent("one"), agent("two"), agent("three"))
+    bench.follow_desired_state()
+    for name in ("one_0", "two_0", "three_0"):
+        await bench.started(name)
+        bench.heartbeat(name)
+    assert planned[0] == (["one", "three", "two"], [])
+    read_before = bench.store.reads
+    bench.reconciler.nudge()
+    await eventually(lambda: bench.store.reads > read_before)
+    planned.clear()
+    bench.launcher.end("two_0")
+    await bench.started("two_0")
+    await bench.save(replace(agent("three"), replicas=2))
+    bench.reconciler.nudge()
+    await bench.started("three_1")
+    assert {tuple(agents) for agents, _ in planned} - {()} == {("two",), ("three",)}
+    assert {name for _, observed in planned for name in observed} <= {"two_0", "three_0", "three_1"}
 
 
 async def test_an_agent_with_fewer_replicas_loses_the_last_ones(bench: Bench) -> None:
