@@ -278,7 +278,7 @@ def _take_on(answers: socket.socket, imported: Imported, intermediate: int, *, i
         told: dict[str, Any] = json.load(file)
     if told.get("descriptors") != len(given):
         raise UnfitError("the order is that of another version, or has lost descriptors")
-    cgroup = given.pop() if told["in_cgroup"] else None
+    cgroup = given.pop() if told["has_cgroup"] else None
     program = Program(
         argv=tuple(told["argv"]),
         env=told["env"],

@@ -100,7 +100,7 @@ class ZygoteClient:
         given = [each for each in (program.stdout, program.stderr, program.cgroup) if each is not None]
         order = {
             "descriptors": len(given),
-            "in_cgroup": program.cgroup is not None,
+            "has_cgroup": program.cgroup is not None,
             "argv": program.argv,
             "env": dict(program.env),
             "cwd": program.cwd,

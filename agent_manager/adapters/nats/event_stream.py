@@ -88,9 +88,10 @@ class JetStreamEvents:
                 run = events[begin : begin + AT_ONCE]
                 try:
                     await self._publish(client, stream, run, limit)
-                except nats.errors.Error:
-                    # The last one was refused because the first one was: alone, that one is told why.
-                    await self._publish(client, stream, run[:1], limit)
+                except js_errors.APIError:
+                    if len(run) > 1:
+                        # The last one was refused because an earlier one was: alone, the first is told why.
+                        await self._publish(client, stream, run[:1], limit)
                     raise
 
     async def _publish(self, client: Client, stream: JetStreamContext, events: Sequence[Event], limit: int) -> None:

@@ -56,7 +56,7 @@ class Connector:
     def engine(self, **options: Any) -> AsyncEngine:
         """A SQLAlchemy engine on such connections; `options` are those of `create_async_engine`.
 
-        JSON comes out as its text: `rows` parses it.
+        JSON goes in and comes out as its text: `rows` makes and parses it.
         """
         engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=self.connect, json_serializer=str, json_deserializer=str, **options

@@ -88,7 +88,7 @@ def _engine(
     sizes: dict[str, Any] = {"pool_size": connections, "max_overflow": 0}
     if is_memory(url):
         pool, sizes = StaticPool, {}
-    # JSON comes out as its text: `rows` parses it.
+    # JSON goes in and comes out as its text: `rows` makes and parses it.
     engine = create_engine(
         url, connect_args=connect_args, poolclass=pool, json_serializer=str, json_deserializer=str, **sizes
     )

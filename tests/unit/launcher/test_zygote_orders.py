@@ -13,7 +13,7 @@ from agent_manager.launcher import zygote
 
 COMPLETE = {
     "descriptors": 3,
-    "in_cgroup": True,
+    "has_cgroup": True,
     "argv": ["python", __file__],
     "env": {},
     "cwd": "/",
@@ -55,7 +55,7 @@ def test_an_instance_enters_its_cgroup_unless_it_was_born_there(
     ("given", "order"),
     [
         (2, COMPLETE),
-        (2, {key: value for key, value in COMPLETE.items() if key not in ("descriptors", "in_cgroup")}),
+        (2, {key: value for key, value in COMPLETE.items() if key not in ("descriptors", "has_cgroup")}),
     ],
     ids=["a descriptor is lost", "of the version before"],
 )
