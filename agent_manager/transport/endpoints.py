@@ -28,7 +28,7 @@ from agent_manager.transport.handlers import Call, Handler
 from agent_manager.transport.requests import Heading
 from agent_manager.transport.statistics import Tally
 
-MAX_AT_ONCE = 512
+MAX_AT_ONCE = 2_048
 """Requests carried out at the same time, those that wait included; more are told to come back."""
 MAX_WAITING = 256
 """Of these, those that hold their answer back until a change is done (`wait_s`): they leave room for all others."""

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from agent_manager.launcher.zygotes import MOST_ZYGOTES
+from tests.harness.cgroups import wants_cgroups
 from tests.harness.launcher import RequestRefused, RunningLauncher, has_ended, running_launcher
 from tests.harness.waiting import wait_until
 
@@ -206,19 +207,34 @@ def test_a_step_that_fails_is_told(launcher: RunningLauncher) -> None:
     assert launcher.manager.of_type("exited", "empty") == []
 
 
-def test_many_at_once(launcher: RunningLauncher) -> None:
+def _start_at_once(launcher: RunningLauncher, count: int) -> dict[str, int]:
+    """Start so many; the processes by launch."""
     script = _script(launcher, "import time\ntime.sleep(1000)")
-    requests = [
-        launcher.manager.begin(
+    requests = {
+        f"a{number}": launcher.manager.begin(
             "spawn",
             **launcher.spawn_fields(f"a{number}", f"a{number}", sys.executable, script, zygote=_warm("json")),
         )
-        for number in range(100)
-    ]
-    pids = {launcher.manager.answer(request)["pid"] for request in requests}
-    assert len(pids) == 100
-    assert {psutil.Process(pid).environ()["AGENT_LAUNCH_ID"] for pid in pids} == {f"a{n}" for n in range(100)}
+        for number in range(count)
+    }
+    return {launch_id: launcher.manager.answer(request)["pid"] for launch_id, request in requests.items()}
+
+
+def test_many_at_once(launcher: RunningLauncher) -> None:
+    pids = _start_at_once(launcher, 100)
+    assert len(set(pids.values())) == 100
+    assert {launch_id: psutil.Process(pid).environ()["AGENT_LAUNCH_ID"] for launch_id, pid in pids.items()} == {
+        launch_id: launch_id for launch_id in pids
+    }
     assert len(_zygotes(launcher)) == 1
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_each_is_in_its_cgroup_however_many_are_started_at_once(launcher: RunningLauncher, count: int) -> None:
+    wants_cgroups()
+    for launch_id, pid in _start_at_once(launcher, count).items():
+        (unified,) = [line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")]
+        assert Path(unified).name == f"launch-{launch_id}"
 
 
 def test_what_a_forked_instance_leaves_behind_dies_with_it(launcher: RunningLauncher) -> None:
