@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up test lint types layers docs unit format reference chaos bench bench-idle lock clean
+.PHONY: up test lint types layers docs unit format reference chaos bench bench-idle lock clean compiled
 
 up: $(VENV)/.embedded  ## run a whole node in the foreground
 	@exec $(BIN)/agent-manager up
@@ -19,7 +19,7 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.dev  ## all tests; those of chaos take all there is, and would starve others beside them
+unit: compiled  ## all tests; those of chaos take all there is, and would starve others beside them
 	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/chaos
 	$(BIN)/python -m pytest tests/chaos
 
@@ -33,14 +33,18 @@ docs: $(VENV)/.dev  ## build the site in build/site
 reference: $(VENV)/.dev  ## write what is generated from the code
 	$(BIN)/python tools/generate.py
 
-chaos: $(VENV)/.dev  ## the tests that kill at random, in full measure
+chaos: compiled  ## the tests that kill at random, in full measure
 	CHAOS=full $(BIN)/python -m pytest -n 2 tests/chaos
 
-bench: $(VENV)/.dev  ## supervision beside supervisord and PM2, which are installed below build/
+bench: compiled  ## supervision beside supervisord and PM2, which are installed below build/
 	$(BIN)/python -m tests.benchmarks.supervision
 
-bench-idle: $(VENV)/.dev  ## what a node with 100 idle agents costs
+bench-idle: compiled  ## what a node with 100 idle agents costs
 	$(BIN)/python -m tests.benchmarks.idle
+
+# Once, and not by each of the many processes to come where Python is told to write nothing (PYTHONDONTWRITEBYTECODE).
+compiled: $(VENV)/.dev
+	@$(BIN)/python -m compileall -q agent_manager management_api
 
 lock:  ## resolve anew and write constraints.txt
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock

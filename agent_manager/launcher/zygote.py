@@ -76,9 +76,6 @@ _TOLD_BY = (LAUNCH_ID_VARIABLE, "AGENT_MANAGER_")
 _NO_MORE = 3
 """How the process between zygote and instances ends where there will not be another one."""
 
-_MOST_BORN = 3
-"""So many at once are born in their cgroups. Of more each enters by itself: they wait together and save a fork each."""
-
 _CANNOT_OPEN = 2
 """How Python ends that was told to run a file it cannot open."""
 
@@ -239,10 +236,11 @@ def _fork_each(asked: list[Asked], imported: Imported, *, in_cgroup: bool = Fals
     """In the process between zygote and instances, whose end makes these children of the launcher."""
     intermediate = os.getpid()
     between: list[int] = []
-    are_born = len(asked) <= _MOST_BORN
+    # Of several at once each enters by itself: they wait together, and save a fork each.
+    is_alone = len(asked) == 1
     for each in asked:
         try:
-            pid, is_between = _fork(each.cgroup if are_born else None)
+            pid, is_between = _fork(each.cgroup if is_alone else None)
         except OSError:
             break
         if pid == 0:
