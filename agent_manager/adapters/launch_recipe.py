@@ -96,6 +96,11 @@ class LaunchRecipe:
             zygote=_zygote(spec, surroundings),
         )
 
+    def shared_zygote(self, spec: AgentSpec) -> ZygoteStart | None:
+        """What launches of a package are forked of, where it is what all are that bring nothing of their own to it."""
+        is_own = spec.environment is not None or spec.preload or any(map(_is_read_at_start, spec.env))
+        return None if is_own or spec.run_as is not None else _zygote(spec, self._surroundings(spec, None))
+
     def _surroundings(self, spec: AgentSpec, user: SystemUser | None) -> dict[str, str]:
         inherited = self._given_on
         chosen = {
@@ -155,8 +160,12 @@ def _zygote(spec: AgentSpec, surroundings: Mapping[str, str]) -> ZygoteStart | N
         # Nobody knows which variables these modules read when they are imported.
         environment = dict(surroundings)
     else:
-        environment = {key: value for key, value in surroundings.items() if key.startswith(_READ_AT_START)}
+        environment = {key: value for key, value in surroundings.items() if _is_read_at_start(key)}
     return ZygoteStart(environment=environment, preload=(*_OF_EVERY_ZYGOTE, *spec.preload))
+
+
+def _is_read_at_start(name: str) -> bool:
+    return name.startswith(_READ_AT_START)
 
 
 def _activated(environment: str | None, inherited: Mapping[str, str]) -> dict[str, str]:

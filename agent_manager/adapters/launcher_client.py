@@ -16,7 +16,7 @@ from agent_manager.adapters.launch_recipe import LaunchRecipe, ZygoteStart
 from agent_manager.adapters.users import SystemUser
 from agent_manager.domain.exits import LastLines, ProcessExit
 from agent_manager.domain.instances import Instance
-from agent_manager.domain.specification import ResourceLimits
+from agent_manager.domain.specification import AgentSpec, ResourceLimits
 from agent_manager.ports.launcher import (
     LaunchEmptied,
     LauncherError,
@@ -50,6 +50,7 @@ class LauncherClient:
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_id = 0
         self._over = False
+        self._is_warm = False
         self.launcher_pid = 0
 
     @property
@@ -122,6 +123,15 @@ class LauncherClient:
             instance,
         )
         return int(result["pid"]), float(result["started_at"])
+
+    def expect(self, spec: AgentSpec) -> None:
+        """See the port: the zygote of all packages that bring nothing of their own is started, once."""
+        if self._is_warm:
+            return
+        zygote = self._recipe.shared_zygote(spec)
+        if zygote is not None:
+            self._is_warm = True
+            self._post("warm", python=self._recipe.python, zygote=_zygote(zygote))
 
     def update(self, instance: Instance) -> None:
         """See the port."""

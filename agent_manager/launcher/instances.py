@@ -131,6 +131,10 @@ class Instances:
         """Forget a slot. Raises RequestError."""
         self._slots.release(slot_name)
 
+    def warm(self, zygote: Warmth) -> None:
+        """Launches of this zygote are to be expected."""
+        self._zygotes.expect(zygote)
+
     def signal_all(self, number: int) -> None:
         """Signal the trees of all launches whose main process lives; the others are being killed already."""
         for slot in self._slots:

@@ -1,4 +1,4 @@
-"""All zygotes of a launcher: one for each Python environment that is used, started when it is first wanted.
+"""All zygotes of a launcher: one for each Python environment that is used, started when it is wanted or expected.
 
 A zygote saves an instance the start of an interpreter and its imports, and is worth nothing else: whatever goes wrong
 with one, its instances are executed.
@@ -42,7 +42,7 @@ class Warmth:
 
 
 class Zygotes:
-    """Started on demand, replaced when they end, never missed."""
+    """Started on demand or before, replaced when they end, never missed."""
 
     def __init__(
         self,
@@ -73,6 +73,11 @@ class Zygotes:
             request.on_refused()
         else:
             zygote.fork(request)
+
+    def expect(self, warmth: Warmth) -> None:
+        """Have one there before the first instance is asked for, if none has to make room for it."""
+        if len(self._zygotes) < MOST_ZYGOTES:
+            self._zygote(warmth)
 
     def resume(self) -> None:
         """Fork again."""

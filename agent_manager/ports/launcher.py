@@ -9,6 +9,7 @@ from typing import Protocol
 
 from agent_manager.domain.exits import ProcessExit
 from agent_manager.domain.instances import Instance
+from agent_manager.domain.specification import AgentSpec
 
 
 class SlotState(StrEnum):
@@ -87,6 +88,10 @@ class Launcher(Protocol):
         `credentials` is the path of the launch's credentials file. Raises SpawnFailedError when it could not be
         started, LauncherError when it was not tried: the slot is then as it was.
         """
+        ...
+
+    def expect(self, spec: AgentSpec) -> None:
+        """Instances of this specification may be started: what they share with others can be made ready."""
         ...
 
     def update(self, instance: Instance) -> None:

@@ -118,6 +118,8 @@ class Reconciler:
         changed, self._changed = self._changed, set()
         agents = [self._agents[agent_id] for agent_id in sorted(changed) if agent_id in self._agents]
         instances = {name: each for name, each in self._supervisor.instances.items() if each.agent_id in changed}
+        for agent in agents:
+            self._supervisor.expect(agent.spec)
         for item in plan(agents, instances):
             if isinstance(item, Aim):
                 self._aim(item, answering.get(item.agent_id))

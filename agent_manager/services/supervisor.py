@@ -29,6 +29,7 @@ from agent_manager.domain.occurrences import (
 )
 from agent_manager.domain.planning import Aim
 from agent_manager.domain.restart_budget import BudgetPolicy, RestartBudget
+from agent_manager.domain.specification import AgentSpec
 from agent_manager.domain.steps import Action, Context, CountRestart, Drain, RecordExit, Signal, Spawn
 from agent_manager.ports.bus import AgentChannel
 from agent_manager.ports.clock import Chance, Clock
@@ -191,6 +192,10 @@ class Supervisor:
         self._notify(instance_id)
 
     # ---------------------------------------------------------------- what is wanted
+
+    def expect(self, spec: AgentSpec) -> None:
+        """Instances of this specification may be asked for."""
+        self._launcher.expect(spec)
 
     def aim(self, aim: Aim) -> None:
         """Let an instance aim at a target; makes the instance where there is none.

@@ -14,6 +14,7 @@ from agent_manager.domain.clock import Now
 from agent_manager.domain.errors import AgentManagerError, UnavailableError
 from agent_manager.domain.events import Event
 from agent_manager.domain.instances import Instance
+from agent_manager.domain.specification import AgentSpec
 from agent_manager.ports.identities import LaunchName
 from agent_manager.ports.launcher import (
     LaunchEmptied,
@@ -163,6 +164,7 @@ class FakeLauncher:
     acknowledged: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     expected: list[str | None] = field(default_factory=list)
+    expected_specs: list[AgentSpec] = field(default_factory=list)
     refusals: list[LauncherError] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
@@ -194,6 +196,9 @@ class FakeLauncher:
         self.metadata[instance.id] = instance
         self.running.add(instance.id)
         return 100 + len(self.expected), instance.since_wall
+
+    def expect(self, spec: AgentSpec) -> None:
+        self.expected_specs.append(spec)
 
     def update(self, instance: Instance) -> None:
         self.updates.append(instance)

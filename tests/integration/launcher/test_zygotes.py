@@ -326,6 +326,24 @@ def test_a_script_whose_neighbour_has_the_name_of_a_library_is_executed(
     assert forked == executed
 
 
+def test_a_zygote_that_is_expected_is_there_before_its_first_instance(launcher: RunningLauncher) -> None:
+    for _ in range(2):
+        launcher.manager.ask("warm", python=sys.executable, zygote=_warm("json"))
+    (zygote,) = _zygotes(launcher)
+    assert _was_forked(launcher, "a", zygote=_warm("json"))
+    assert zygote in _zygotes(launcher)
+    assert launcher.manager.of_type("exited") == []
+
+
+def test_what_is_expected_takes_the_place_of_nothing_that_is_used(launcher: RunningLauncher) -> None:
+    for number in range(MOST_ZYGOTES):
+        assert _was_forked(launcher, f"a{number}", zygote=_warm("json", LANG=f"{number}"))
+    before = {zygote.pid for zygote in _zygotes(launcher)}
+    launcher.manager.ask("warm", python=sys.executable, zygote=_warm("json"))
+    assert len(before) >= MOST_ZYGOTES
+    assert {zygote.pid for zygote in _zygotes(launcher)} == before
+
+
 def test_there_are_only_so_many_zygotes(launcher: RunningLauncher) -> None:
     for number in range(MOST_ZYGOTES + 2):
         assert _was_forked(launcher, f"a{number}", zygote=_warm("json", LANG=f"{number}"))

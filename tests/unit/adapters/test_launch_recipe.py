@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pwd
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,14 +17,18 @@ from agent_manager.settings.manager import secret_variables
 from tests.harness.domain import SPEC
 
 
-def prepared(spec: AgentSpec = SPEC, **inherited: str) -> ProcessStart:
-    recipe = LaunchRecipe(
+def recipe_of(inherited: Mapping[str, str]) -> LaunchRecipe:
+    return LaunchRecipe(
         node_id="node-1",
         bus={"NATS_URL": "nats://127.0.0.1:4222"},
         python="/venv/bin/python",
         output_stem=lambda name: f"/logs/{name}",
         inherited=inherited,
     )
+
+
+def prepared(spec: AgentSpec = SPEC, **inherited: str) -> ProcessStart:
+    recipe = recipe_of(inherited)
     launch = Launch(launch_id="launch1", incarnation=7, restart_serial=0, spec=spec, asked_at=0.0)
     instance = Instance(agent_id="echo", ordinal=2, target=Target(run=True, spec=spec), launch=launch)
     return recipe.prepare(instance, launch, "/credentials/launch1.creds")
@@ -129,6 +135,30 @@ def test_what_is_imported_beforehand_may_read_every_variable_but_those_of_the_la
         },
         preload=("nats.aio.client", "agent_manager.sdk.rehearsal", "numpy"),
     )
+
+
+def test_the_zygote_that_packages_share_is_known_before_any_launch() -> None:
+    python = replace(SPEC, entrypoint="agent.py", env={"MODE": "mine"})
+    inherited = {"HOME": "/root", "SECRET": "s"}
+    shared = recipe_of(inherited).shared_zygote(python)
+    assert shared is not None
+    assert shared == prepared(python, **inherited).zygote
+
+
+@pytest.mark.parametrize(
+    "of_its_own",
+    [
+        {"environment": "/environments/one"},
+        {"preload": ("numpy",)},
+        {"env": {"TZ": "UTC"}},
+        {"run_as": "nobody"},
+        {"runtime": Runtime.EXEC},
+        {"entrypoint": None, "command": ("node", "agent.js")},
+    ],
+)
+def test_a_package_that_brings_something_of_its_own_does_not_share_it(of_its_own: dict[str, Any]) -> None:
+    python = replace(SPEC, entrypoint="agent.py")
+    assert recipe_of({}).shared_zygote(replace(python, **of_its_own)) is None
 
 
 def test_other_programs_have_no_zygote() -> None:

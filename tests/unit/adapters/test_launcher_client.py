@@ -227,6 +227,16 @@ async def test_an_instance_without_a_launch_is_not_spawned(peer: Peer) -> None:
         await peer.client.spawn(replace(INSTANCE_0, launch=None), None, "/creds")
 
 
+async def test_what_agents_share_is_made_ready_once(peer: Peer) -> None:
+    await peer.connected()
+    for spec in (replace(SPEC, entrypoint=None, command=("sleep",)), SPEC, replace(SPEC, name="other")):
+        peer.client.expect(spec)
+    peer.client.ready()
+    said, then = await peer.hear(), await peer.hear()
+    assert (said["type"], said["python"], then["type"]) == ("warm", "python", "ready")
+    assert "agent_manager.sdk.rehearsal" in said["zygote"]["preload"]
+
+
 async def test_what_is_merely_said_keeps_its_order_and_a_refusal_of_it_harms_nobody(peer: Peer) -> None:
     await peer.connected()
     peer.client.update(INSTANCE_0)

@@ -69,6 +69,11 @@ def _nested(depth: int) -> list[Any]:
             _spawn(metadata="x" * METADATA_LIMIT_BYTES),
             f"metadata: .*: expected at most {METADATA_LIMIT_BYTES} bytes",
         ),
+        ({"type": "warm", "zygote": {"env": {}, "preload": []}}, "python: missing"),
+        (
+            {"type": "warm", "python": "python", "zygote": {"env": {}, "preload": "json"}},
+            "zygote.preload: 'json': expected",
+        ),
         (_spawn(metadata=_nested(5000)), "metadata: .*: expected JSON that is nested less deeply"),
         ({"type": "signal", "slot": "a", "launch_id": "l", "signal": 15, "scope": "tree"}, "signal: 15: expected"),
         ({"type": "signal", "slot": "a", "launch_id": "l", "signal": "SIGTERM", "scope": "all"}, "scope: 'all'"),

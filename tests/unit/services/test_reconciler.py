@@ -16,7 +16,7 @@ from agent_manager.domain.planning import Aim, PlanItem, plan
 from agent_manager.ports.launcher import LaunchEmptied
 from agent_manager.services import reconciler as reconciler_module
 from agent_manager.services.reconciler import Reconciler
-from tests.harness.domain import agent
+from tests.harness.domain import SPEC, agent
 from tests.harness.waiting import eventually
 from tests.unit.services.bench import NODE, Bench
 
@@ -27,11 +27,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_what_is_desired_on_this_node_is_started_and_nothing_else(bench: Bench) -> None:
-    await bench.save(agent(), replace(agent("elsewhere"), node_id="node-2"), agent("idle", lifecycle=Lifecycle.READY))
+    idle = agent("idle", spec=replace(SPEC, name="idle"), lifecycle=Lifecycle.READY)
+    await bench.save(agent(), replace(agent("elsewhere", spec=replace(SPEC, name="far")), node_id="node-2"), idle)
     bench.follow_desired_state()
     await bench.started()
     assert set(bench.supervisor.instances) == {"echo_0", "idle_0"}
     assert bench.status("idle_0") == "stopped"
+    assert {spec.name for spec in bench.launcher.expected_specs} == {"echo", "idle"}
 
 
 async def test_nothing_is_planned_before_the_first_answer_which_is_not_an_empty_one(bench: Bench) -> None:
