@@ -31,6 +31,7 @@ import socket
 import time
 import traceback
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def _end_as_interrupted() -> None:
 if __name__ == "__main__":
     atexit.register(_end_as_interrupted)  # first, so that it is carried out last
 
-from agent_manager.launcher import linux, process_text
+from agent_manager.launcher import linux, memory_layout, process_text
 from agent_manager.launcher.becoming import (
     CONTROL_DESCRIPTOR,
     LAUNCH_ID_VARIABLE,
@@ -66,10 +67,8 @@ HERE = b"here"
 
 _MESSAGE_LIMIT_BYTES = 16
 _LOOK_INTERVAL_S = 1.0
-_SMALL_OBJECTS = range(48, 513, 16)
-"""The sizes in bytes for which CPython keeps pages of equal blocks (`Objects/obmalloc.c`)."""
-_HOLES_PER_SIZE = 200
-_filling: list[bytes] = []
+_REHEARSALS = 10
+"""How often what is to be shared is played through once it has its place."""
 
 _TOLD_BY = (LAUNCH_ID_VARIABLE, "AGENT_MANAGER_")
 """By these the launcher tells whose a process is."""
@@ -145,38 +144,36 @@ def _mark(file: str) -> tuple[int, int] | None:
 def _import_all(modules: list[str]) -> Imported:
     """Import, and arrange what is there so that it stays shared; ends this process where it cannot be forked."""
     gc.disable()
+    rehearsals: list[Callable[[], object]] = []
     for module in modules:
         try:
-            rehearse = getattr(importlib.import_module(module), "before_fork", None)
-            if callable(rehearse):
-                rehearse()
+            rehearsal = getattr(importlib.import_module(module), "before_fork", None)
+            if callable(rehearsal):
+                rehearsal()
+                rehearsals.append(rehearsal)
         except Exception:
             # The agent will try it too, and say so where its author looks.
             sys.stderr.write(f"zygote: {module} cannot be imported beforehand:\n{traceback.format_exc()}")
     if len(os.listdir("/proc/self/task")) > 1:
         sys.exit(f"zygote: one of {', '.join(modules)} starts a thread, which a fork would lose")
     imported = Imported()
-    _rehearse(imported)
     gc.collect()
-    _fill_holes()
+    memory_layout.gather_code(lambda: _rehearse(rehearsals, imported))
+    for _ in range(_REHEARSALS):
+        _rehearse(rehearsals, imported)
+    gc.collect()
+    memory_layout.fill_holes()
     gc.freeze()
     return imported
 
 
-def _rehearse(imported: Imported) -> None:
-    """Do once what every instance does at first: what that makes, it makes for all of them."""
+def _rehearse(rehearsals: list[Callable[[], object]], imported: Imported) -> None:
+    """Do what every instance does at first: what that makes, it makes for all of them."""
+    for rehearsal in rehearsals:
+        rehearsal()
     process_text.write_command_line(f"{sys.executable} {__file__}".encode())
     imported.check_not_shadowed(_directory(__file__))
     compile(json.loads('"pass"'), __file__, "exec")
-
-
-def _fill_holes() -> None:
-    """Take what is free between the objects that are there.
-
-    What an instance makes would be put there, and every page that it touches is one that is no longer shared: for an
-    agent of the SDK 0.4 MB of 3.8.
-    """
-    _filling.extend(bytes(size - sys.getsizeof(b"")) for size in _SMALL_OBJECTS for _ in range(_HOLES_PER_SIZE))
 
 
 def serve(control: socket.socket, imported: Imported) -> Order | None:
