@@ -17,7 +17,7 @@ _HOLES_PER_SIZE = 200
 
 _BLOCKS = range(9_000, 8, -16)
 """Sizes in bytes of what the C library hands out: longer code, classes, larger dictionaries, the environment."""
-_MOST_FILLED = 4 * 1024 * 1024
+_MOST_FILLED = 8 * 1024 * 1024
 """Bytes; a C library that hands out addresses in another order than glibc would take them for holes for ever."""
 
 _filling: list[bytes] = []

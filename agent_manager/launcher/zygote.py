@@ -31,7 +31,7 @@ import socket
 import time
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ HERE = b"here"
 _MESSAGE_LIMIT_BYTES = 16
 _LOOK_INTERVAL_S = 1.0
 _REHEARSALS = 10
-"""How often what is to be shared is played through once it has its place."""
+"""How often what is to be shared is played through once it has its place: CPython adapts code after eight calls."""
 
 _TOLD_BY = (LAUNCH_ID_VARIABLE, "AGENT_MANAGER_")
 """By these the launcher tells whose a process is."""
@@ -144,16 +144,13 @@ def _mark(file: str) -> tuple[int, int] | None:
 def _import_all(modules: list[str]) -> Imported:
     """Import, and arrange what is there so that it stays shared; ends this process where it cannot be forked."""
     gc.disable()
-    rehearsals: list[Callable[[], object]] = []
+    rehearsals: dict[str, Callable[[], object]] = {}
     for module in modules:
-        try:
+        with _left_to_the_agent(module):
             rehearsal = getattr(importlib.import_module(module), "before_fork", None)
             if callable(rehearsal):
                 rehearsal()
-                rehearsals.append(rehearsal)
-        except Exception:
-            # The agent will try it too, and say so where its author looks.
-            sys.stderr.write(f"zygote: {module} cannot be imported beforehand:\n{traceback.format_exc()}")
+                rehearsals[module] = rehearsal
     if len(os.listdir("/proc/self/task")) > 1:
         sys.exit(f"zygote: one of {', '.join(modules)} starts a thread, which a fork would lose")
     imported = Imported()
@@ -167,10 +164,20 @@ def _import_all(modules: list[str]) -> Imported:
     return imported
 
 
-def _rehearse(rehearsals: list[Callable[[], object]], imported: Imported) -> None:
+@contextlib.contextmanager
+def _left_to_the_agent(module: str) -> Iterator[None]:
+    """What fails here the agent will try too, and say so where its author looks."""
+    try:
+        yield
+    except Exception:
+        sys.stderr.write(f"zygote: {module} cannot be imported beforehand:\n{traceback.format_exc()}")
+
+
+def _rehearse(rehearsals: Mapping[str, Callable[[], object]], imported: Imported) -> None:
     """Do what every instance does at first: what that makes, it makes for all of them."""
-    for rehearsal in rehearsals:
-        rehearsal()
+    for module, rehearsal in rehearsals.items():
+        with _left_to_the_agent(module):
+            rehearsal()
     process_text.write_command_line(f"{sys.executable} {__file__}".encode())
     imported.check_not_shadowed(_directory(__file__))
     compile(json.loads('"pass"'), __file__, "exec")
