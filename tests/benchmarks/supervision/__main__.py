@@ -76,9 +76,10 @@ def main() -> None:
     if "crowd" in kinds:
         crowd = asyncio.run(_crowd(wanted.crowd))
         figures["crowd"] = asdict(crowd)
-        print(f"\n{wanted.crowd} agents of the SDK, all started at once\n")
+        print(f"\n{wanted.crowd} agents, all started at once\n")
         print(
-            f"all up in {crowd.all_up_s:.1f} s (bare forks of plain agents {crowd.bare_s:.1f} s), "
+            f"all up in {crowd.all_up_s:.1f} s (bare forks {crowd.bare_s:.1f} s); "
+            f"of the SDK in {crowd.sdk_all_up_s:.1f} s, "
             f"{crowd.memory_mb:.1f} MB each; then the daemon takes {crowd.idle_cpu:.2%} of a core, "
             f"{crowd.daemon_rss_mb:.0f} MB\n"
         )

@@ -123,7 +123,9 @@ class Ours:
     async def start(self) -> None:
         """See `Contender`."""
         async with self.node.bus() as client:
-            await asyncio.gather(*(self.node.command(client, "start", name) for name in self._names))
+            answers = await asyncio.gather(*(self.node.command(client, "start", name) for name in self._names))
+        refused = [answer for answer in answers if answer["status"] != "success"]
+        assert not refused, f"{len(refused)} of {len(answers)} were refused, the first: {refused[0]}"
 
     @property
     def daemons(self) -> dict[str, psutil.Process]:
