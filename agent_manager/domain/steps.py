@@ -53,7 +53,7 @@ class Context:
     """What a decision may depend on besides the instance.
 
     `observing_since` is the monotonic moment since which heartbeats could have been received without interruption, None
-    while they cannot: silence counts only inside it. `new_launch_id` and `jitter` (in [0, 1)) are fresh for every call.
+    while they cannot: silence counts only inside it. `new_launch_id` has not been used, `jitter` (in [0, 1)) is fresh.
     `restart_wait_s` is how long the node's budget makes a restart wait.
     """
 

@@ -97,6 +97,7 @@ class Supervisor:
         self._heartbeats: dict[str, Heartbeat] = {}
         self._timers: dict[str, _Timer] = {}
         self._clearing: set[str] = set()
+        self._new_launch_id = chance.launch_id()
         self._in_a_hurry = False
         self._changed = asyncio.Event()
         self._on_change: list[Callable[[str], None]] = []
@@ -282,6 +283,8 @@ class Supervisor:
         launch_id = _launch_id(after)
         if launch_id != _launch_id(before):
             self._heartbeats.pop(instance_id, None)
+        if launch_id == self._new_launch_id:
+            self._new_launch_id = self._chance.launch_id()
         self._unsent |= {action.launch.launch_id for action in step.actions if isinstance(action, Spawn)}
         if has_changed and launch_id not in self._unsent:
             self._launcher.update(after)
@@ -295,12 +298,13 @@ class Supervisor:
             self._notify(instance_id)
 
     def _context(self) -> Context:
+        now = self._clock.now()
         return Context(
-            now=self._clock.now(),
+            now=now,
             observing_since=self._eyesight.since,
-            new_launch_id=self._chance.launch_id(),
+            new_launch_id=self._new_launch_id,
             jitter=self._chance.jitter(),
-            restart_wait_s=self._budget.wait_s(self._budget_policy, self._clock.now().mono),
+            restart_wait_s=self._budget.wait_s(self._budget_policy, now.mono),
         )
 
     def _mind_the_gate(self, before: Instance, after: Instance) -> None:

@@ -133,11 +133,12 @@ class LaunchIdentities:
             instance_id=launch.instance_id,
             launch_id=launch.launch_id,
         )
+        issued_at = self._clock.now().wall
         text = issue_user(
             self._issuer,
             name=f"{launch.instance_id}.{launch.launch_id}",
             permissions=permissions,
-            issued_at=self._clock.now().wall,
+            issued_at=issued_at,
             lifetime_s=self._lifetime_s,
         )
         path = self._path(launch)
@@ -147,7 +148,7 @@ class LaunchIdentities:
         else:
             make_directory_of_others(path.parent)
             write_private(path, text, owner=find_user(launch.run_as).uid)
-        self._renewal_at.pop(path, None)
+        self._renewal_at[path] = math.inf if self._lifetime_s is None else issued_at + self._lifetime_s / 2
         return str(path)
 
     def renew(self, launches: Iterable[LaunchName]) -> None:
@@ -185,7 +186,7 @@ class LaunchIdentities:
                     path.unlink(missing_ok=True)
 
     def _due(self, path: Path) -> bool:
-        """Whether half of its life is over. A file is read once; whoever writes it forgets what was read."""
+        """Whether half of its life is over. Files that somebody else has written are read, once."""
         if path not in self._renewal_at:
             try:
                 self._renewal_at[path] = read_credentials(path).renewal_at or math.inf
