@@ -1,9 +1,14 @@
-"""System calls of Linux that the standard library does not offer: `prctl`, `timerfd` and `clone3`."""
+"""System calls of Linux that the standard library does not offer, or not as cheaply.
 
+`prctl`, `timerfd`, `clone3`; and `sigprocmask`, of whose result Python makes an object for each of 64 signals.
+"""
+
+import contextlib
 import ctypes
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -11,6 +16,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 _TFD_TIMER_ABSTIME = 1
 _SYS_CLONE3 = 435
 _CLONE_INTO_CGROUP = 0x2_0000_0000
+
+_SignalSet = ctypes.c_uint64 * 16
+_ALL_SIGNALS, _NO_SIGNAL = _SignalSet(*[2**64 - 1] * 16), _SignalSet()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc_holding_gil = ctypes.PyDLL(None, use_errno=True)
@@ -43,6 +51,22 @@ def fork_into(cgroup: int) -> int:
     """
     arguments = _CloneArguments(flags=_CLONE_INTO_CGROUP, exit_signal=signal.SIGCHLD, cgroup=cgroup)
     return _check(_libc_holding_gil.syscall(_SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """No signal is delivered meanwhile."""
+    before = _SignalSet()
+    _libc.sigprocmask(int(signal.SIG_SETMASK), _ALL_SIGNALS, before)
+    try:
+        yield
+    finally:
+        _libc.sigprocmask(int(signal.SIG_SETMASK), before, None)
+
+
+def unblock_signals() -> None:
+    """Every signal is delivered from now on."""
+    _libc.sigprocmask(int(signal.SIG_SETMASK), _NO_SIGNAL, None)
 
 
 def become_subreaper() -> None:

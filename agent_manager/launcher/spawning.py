@@ -18,8 +18,7 @@ from agent_manager.launcher.becoming import (
     step,
 )
 
-_ALL_SIGNALS = frozenset(signal.valid_signals())
-_RESETTABLE_SIGNALS = _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}
+_RESETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +55,16 @@ class Spawner:
     def spawn(self, program: Program) -> tuple[int, int]:
         """Fork; the pid, and a non-blocking descriptor that tells how the exec went (`read_status`). Raises OSError."""
         status, status_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # A signal that arrived between fork and exec would be handled by the launcher's handlers, in the child.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
-            pid, program = _fork(program)
-            if pid == 0:
-                self._become(program, status_writer)
+            # One that arrived between fork and exec would be handled by the launcher's handlers, in the child.
+            with linux.signals_blocked():
+                pid, program = _fork(program)
+                if pid == 0:
+                    self._become(program, status_writer)
         except OSError:
             os.close(status)
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(status_writer)
         return pid, status
 
@@ -76,7 +74,7 @@ class Spawner:
             with step("exec", program.argv[0]):
                 for number in _RESETTABLE_SIGNALS:
                     signal.signal(number, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_SETMASK, ())
+                linux.unblock_signals()
                 os.execvpe(program.argv[0], program.argv, program.env)
         except StepError as error:
             os.write(status_writer, error.report)
