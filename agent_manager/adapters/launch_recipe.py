@@ -98,8 +98,10 @@ class LaunchRecipe:
 
     def shared_zygote(self, spec: AgentSpec) -> ZygoteStart | None:
         """What launches of a package are forked of, where it is what all are that bring nothing of their own to it."""
-        is_own = spec.environment is not None or spec.preload or any(map(_is_read_at_start, spec.env))
-        return None if is_own or spec.run_as is not None else _zygote(spec, self._surroundings(spec, None))
+        brings = spec.environment is not None or spec.preload or any(map(_is_read_at_start, spec.env))
+        if brings or spec.run_as is not None or not _is_forked(spec):
+            return None
+        return _zygote(spec, self._surroundings(spec, None))
 
     def _surroundings(self, spec: AgentSpec, user: SystemUser | None) -> dict[str, str]:
         inherited = self._given_on
@@ -151,7 +153,7 @@ class LaunchRecipe:
 
 
 def _zygote(spec: AgentSpec, surroundings: Mapping[str, str]) -> ZygoteStart | None:
-    if spec.entrypoint is None or spec.runtime is not Runtime.FORK:
+    if not _is_forked(spec):
         return None
     if not all(map(os.path.isabs, surroundings.get("PYTHONPATH", "/").split(os.pathsep))):
         # It means the working directory, where no zygote is.
@@ -162,6 +164,10 @@ def _zygote(spec: AgentSpec, surroundings: Mapping[str, str]) -> ZygoteStart | N
     else:
         environment = {key: value for key, value in surroundings.items() if _is_read_at_start(key)}
     return ZygoteStart(environment=environment, preload=(*_OF_EVERY_ZYGOTE, *spec.preload))
+
+
+def _is_forked(spec: AgentSpec) -> bool:
+    return spec.entrypoint is not None and spec.runtime is Runtime.FORK
 
 
 def _is_read_at_start(name: str) -> bool:

@@ -50,7 +50,7 @@ class LauncherClient:
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_id = 0
         self._over = False
-        self._is_warm = False
+        self._may_expect = False
         self.launcher_pid = 0
 
     @property
@@ -68,6 +68,7 @@ class LauncherClient:
             if hello["type"] != "hello" or hello["protocol"] != PROTOCOL:
                 raise LauncherError(f"the launcher speaks protocol {hello['protocol']!r}, this manager {PROTOCOL}")
             self.launcher_pid = int(hello["launcher_pid"])
+            self._may_expect = "expect" in hello.get("understands", ())
             _tell_of_limits(hello.get("cgroup_controllers"))
             return tuple(_slot(entry) for entry in hello["slots"])
 
@@ -126,12 +127,12 @@ class LauncherClient:
 
     def expect(self, spec: AgentSpec) -> None:
         """See the port: the zygote of all packages that bring nothing of their own is started, once."""
-        if self._is_warm:
+        if not self._may_expect:
             return
         zygote = self._recipe.shared_zygote(spec)
         if zygote is not None:
-            self._is_warm = True
-            self._post("warm", python=self._recipe.python, zygote=_zygote(zygote))
+            self._may_expect = False
+            self._post("expect", python=self._recipe.python, zygote=_zygote(zygote))
 
     def update(self, instance: Instance) -> None:
         """See the port."""

@@ -89,13 +89,16 @@ def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int]) 
 
 def await_launcher(intermediate_pid: int) -> None:
     """Wait until the process that forked this one has ended, so that the launcher is the parent."""
-    with contextlib.suppress(OSError):  # it has ended, or there are no such descriptors (before Linux 5.3)
+    with contextlib.suppress(OSError):  # it has ended, or a filter of system calls forbids it
         ended = os.pidfd_open(intermediate_pid)
-        if os.getppid() == intermediate_pid:
-            poll = select.poll()
-            poll.register(ended, select.POLLIN)
-            poll.poll()
-        os.close(ended)
+        try:
+            # As long as it is the parent, the number is nobody else's.
+            if os.getppid() == intermediate_pid:
+                poll = select.poll()
+                poll.register(ended, select.POLLIN)
+                poll.poll()
+        finally:
+            os.close(ended)
     while os.getppid() == intermediate_pid:
         time.sleep(_REPARENTING_PAUSE_S)
 

@@ -11,7 +11,7 @@ from agent_manager.launcher.diagnostics import warn_of
 from agent_manager.launcher.event_loop import EventLoop, Timer
 from agent_manager.launcher.frames import FrameConnection, FrameError, Message
 from agent_manager.launcher.instances import Instances, Result
-from agent_manager.launcher.requests import Ack, Ready, Release, Request, Signal, Spawn, Update, Warm, parse
+from agent_manager.launcher.requests import Ack, Expect, Ready, Release, Request, Signal, Spawn, Update, parse
 from agent_manager.launcher.service_table import PROTOCOL, ControllerReady
 from agent_manager.launcher.slots import RequestError
 
@@ -53,6 +53,7 @@ class Controller:
                 "launcher_pid": os.getpid(),
                 "run": self._run,
                 "cgroup_controllers": self._cgroup_controllers,
+                "understands": ["expect"],
                 "slots": self._instances.describe(),
             }
         )
@@ -145,8 +146,8 @@ class _Session:
                 self._instances.acknowledge(request.slot, request.launch_id)
             case Release():
                 self._instances.release(request.slot)
-            case Warm():
-                self._instances.warm(request.zygote)
+            case Expect():
+                self._instances.expect(request.zygote)
             case Ready():
                 self._on_ready()
         answer({})

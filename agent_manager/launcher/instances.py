@@ -131,8 +131,8 @@ class Instances:
         """Forget a slot. Raises RequestError."""
         self._slots.release(slot_name)
 
-    def warm(self, zygote: Warmth) -> None:
-        """Launches of this zygote are to be expected."""
+    def expect(self, zygote: Warmth) -> None:
+        """Launches of this zygote may be asked for."""
         self._zygotes.expect(zygote)
 
     def signal_all(self, number: int) -> None:

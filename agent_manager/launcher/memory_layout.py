@@ -24,6 +24,8 @@ _filling: list[bytes] = []
 
 _malloc = ctypes.CDLL(None).malloc
 _malloc.argtypes, _malloc.restype = (ctypes.c_size_t,), ctypes.c_size_t
+_sbrk = ctypes.CDLL(None).sbrk
+_sbrk.argtypes, _sbrk.restype = (ctypes.c_ssize_t,), ctypes.c_size_t
 _free = ctypes.CDLL(None).free
 _free.argtypes, _free.restype = (ctypes.c_size_t,), None
 
@@ -81,10 +83,9 @@ def fill_holes() -> None:
     What an instance makes would be put there, and every page that it touches is one that is no longer shared.
     """
     _filling.extend(bytes(size - sys.getsizeof(b"")) for size in _SMALL_OBJECTS for _ in range(_HOLES_PER_SIZE))
-    top = filled = 0
+    end, filled = _sbrk(0), 0
     for size in _BLOCKS:
-        # The first that lies above all others has found no hole: the rest of the heap is free.
-        while (block := _malloc(size)) < top and filled < _MOST_FILLED:
+        # The first for which the heap has to grow has found no hole.
+        while (block := _malloc(size)) < end and filled < _MOST_FILLED:
             filled += size
-        top = max(top, block)
         _free(block)

@@ -93,7 +93,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Warm:
+class Expect:
     """Launches of this zygote may be asked for: have it there."""
 
     zygote: Warmth
@@ -104,7 +104,7 @@ class Ready:
     """The service that is the controller is ready."""
 
 
-Request = Spawn | Update | Signal | Ack | Release | Warm | Ready
+Request = Spawn | Update | Signal | Ack | Release | Expect | Ready
 
 
 def parse(message: Message) -> Request:
@@ -116,7 +116,7 @@ def parse(message: Message) -> Request:
 
 
 def _parse(fields: Fields) -> Request:
-    match fields.get("type", one_of("spawn", "update", "signal", "ack", "release", "warm", "ready")):
+    match fields.get("type", one_of("spawn", "update", "signal", "ack", "release", "expect", "ready")):
         case "spawn":
             return _spawn(fields)
         case "update":
@@ -128,8 +128,8 @@ def _parse(fields: Fields) -> Request:
             return Ack(**_launch(fields))
         case "release":
             return Release(slot=fields.get("slot", name))
-        case "warm":
-            return Warm(_warmth(fields.get("python", name), fields.object("zygote")))
+        case "expect":
+            return Expect(_warmth(fields.get("python", name), fields.object("zygote")))
         case _:
             return Ready()
 
@@ -151,7 +151,7 @@ def _spawn(fields: Fields) -> Spawn:
         err=_log_file(output.object("err")),
         metadata=fields.optional("metadata", _metadata),
         not_after=fields.optional("not_after", number),
-        zygote=_zygote(command, fields.object("zygote")) if fields.has("zygote") else None,
+        zygote=_zygote_of_spawn(command, fields.object("zygote")) if fields.has("zygote") else None,
         limits=_limits(fields.object("limits")) if fields.has("limits") else UNLIMITED,
         user=_user(fields.object("user")) if fields.has("user") else None,
         no_new_privileges=fields.optional("no_new_privileges", truth) or False,
@@ -173,7 +173,7 @@ def _user(fields: Fields) -> User:
     return User(uid=fields.get("uid", natural), gid=fields.get("gid", natural), groups=fields.get("groups", naturals))
 
 
-def _zygote(command: tuple[str, ...], fields: Fields) -> Warmth:
+def _zygote_of_spawn(command: tuple[str, ...], fields: Fields) -> Warmth:
     if len(command) < _INTERPRETER_AND_SCRIPT:
         raise FieldError(f"zygote: argv has {len(command)} element: expected an interpreter and a script")
     return _warmth(command[0], fields)

@@ -1,11 +1,11 @@
 """The zygote: an interpreter that has imported what agents need, and forks them when the launcher asks it to.
 
-`python zygote.py ROOM [MODULE…]`: modules to import, whose `before_fork()` is called where they have one, and an
-argument that is long enough for the command line of any agent (`process_text`). It runs as a script, so that the one
-frame below those of an agent is this module's.
+`python zygote.py ROOM [MODULE…]`: modules to import, whose `before_fork()`, where they have one, is called a dozen
+times; and an argument that is long enough for the command line of any agent (`process_text`). It runs as a script, so
+that the one frame below those of an agent is this module's.
 
 The launcher talks to it over a SOCK_SEQPACKET socket: each message passes on one end of a socket pair, for one
-instance, and the directory of the cgroup it is to be born in, where there is one. The socket already holds the order,
+instance, and the directory of the cgroup it may be born in, where there is one. The socket already holds the order,
 as one message: JSON in a file without a name, and the descriptors of the output and of the instance's cgroup. Only the
 instance reads it, so nothing of it passes through the memory of the zygote. The instance answers `here`, with its
 credentials, once it takes the order on; then a report if a step fails; then the end, when its program runs. One that
@@ -31,7 +31,7 @@ import socket
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,9 @@ HERE = b"here"
 _MESSAGE_LIMIT_BYTES = 16
 _LOOK_INTERVAL_S = 1.0
 _REHEARSALS = 10
-"""How often what is to be shared is played through once it has its place: CPython adapts code after eight calls."""
+"""How often what is shared is played through once it has its place: CPython 3.11 adapts code at the eighth call."""
+_LONGEST_REHEARSALS_S = 3.0
+"""Somebody may be waiting already; what is not done by then is not shared."""
 
 _TOLD_BY = (LAUNCH_ID_VARIABLE, "AGENT_MANAGER_")
 """By these the launcher tells whose a process is."""
@@ -99,7 +101,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An instance that is to be forked: the socket it answers on, and the directory of the cgroup to be born in."""
+    """An instance that is to be forked: the socket it answers on, and the directory of the cgroup it may be born in."""
 
     answers: socket.socket
     cgroup: int | None
@@ -146,38 +148,37 @@ def _import_all(modules: list[str]) -> Imported:
     gc.disable()
     rehearsals: dict[str, Callable[[], object]] = {}
     for module in modules:
-        with _left_to_the_agent(module):
+        try:
             rehearsal = getattr(importlib.import_module(module), "before_fork", None)
             if callable(rehearsal):
                 rehearsal()
                 rehearsals[module] = rehearsal
-    if len(os.listdir("/proc/self/task")) > 1:
-        sys.exit(f"zygote: one of {', '.join(modules)} starts a thread, which a fork would lose")
+        except Exception:
+            # The agent will try it too, and say so where its author looks.
+            sys.stderr.write(f"zygote: {module} cannot be imported beforehand:\n{traceback.format_exc()}")
     imported = Imported()
     gc.collect()
+    until = time.monotonic() + _LONGEST_REHEARSALS_S
     memory_layout.gather_code(lambda: _rehearse(rehearsals, imported))
     for _ in range(_REHEARSALS):
-        _rehearse(rehearsals, imported)
+        if time.monotonic() < until:
+            _rehearse(rehearsals, imported)
+    if len(os.listdir("/proc/self/task")) > 1:
+        sys.exit(f"zygote: one of {', '.join(modules)} starts a thread, which a fork would lose")
     gc.collect()
     memory_layout.fill_holes()
     gc.freeze()
     return imported
 
 
-@contextlib.contextmanager
-def _left_to_the_agent(module: str) -> Iterator[None]:
-    """What fails here the agent will try too, and say so where its author looks."""
-    try:
-        yield
-    except Exception:
-        sys.stderr.write(f"zygote: {module} cannot be imported beforehand:\n{traceback.format_exc()}")
-
-
-def _rehearse(rehearsals: Mapping[str, Callable[[], object]], imported: Imported) -> None:
-    """Do what every instance does at first: what that makes, it makes for all of them."""
-    for module, rehearsal in rehearsals.items():
-        with _left_to_the_agent(module):
+def _rehearse(rehearsals: dict[str, Callable[[], object]], imported: Imported) -> None:
+    """Do what every instance does at first: what that makes, it makes for all of them. What fails is left out."""
+    for module, rehearsal in list(rehearsals.items()):
+        try:
             rehearsal()
+        except Exception:
+            del rehearsals[module]
+            sys.stderr.write(f"zygote: {module} cannot be rehearsed again:\n{traceback.format_exc()}")
     process_text.write_command_line(f"{sys.executable} {__file__}".encode())
     imported.check_not_shadowed(_directory(__file__))
     compile(json.loads('"pass"'), __file__, "exec")

@@ -47,7 +47,7 @@ class ZygoteClient:
         open_files: tuple[int, int],
         on_ended: Callable[[str], None],
     ) -> None:
-        """Start it. `on_ended` is told how it has ended. Raises OSError."""
+        """Start it. `on_ended` is told what was wrong with it, which may be nothing. Raises OSError."""
         self.has_forked = False
         self._loop = loop
         self._children = children
@@ -173,14 +173,15 @@ class ZygoteClient:
 
     def _on_exit(self, ended: Exit) -> None:
         if self._over is None:
-            self._over = str(self._failure or f"ended with {ended}")
+            # With 0 it has ended by itself: what it had imported is no longer what lies on the disk.
+            self._over = "" if ended.code == 0 else str(self._failure or f"ended with {ended}")
         self._control.close()
         self._settle()
         self._on_ended(self._over)
 
 
 def _birthplace(program: Program) -> list[int]:
-    """The cgroup to be born in; none where it bounds what is in it: others wait for what an instance comes from."""
+    """The cgroup it may be born in; none where it bounds what is in it: others wait for what an instance comes from."""
     limits = program.limits
     is_bounded = any(bound is not None for bound in (limits.memory_bytes, limits.cpu, limits.processes))
     return [] if program.cgroup is None or is_bounded else [program.cgroup]

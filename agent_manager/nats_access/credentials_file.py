@@ -32,11 +32,6 @@ class Credentials:
     issued_at: float
     expires_at: float | None
 
-    @property
-    def renewal_at(self) -> float | None:
-        """Half of the lifetime: whoever issued the credentials replaces them then."""
-        return None if self.expires_at is None else (self.issued_at + self.expires_at) / 2
-
     def expired(self, now: float) -> bool:
         """Whether the expiry has passed, by this host's clock."""
         return self.expires_at is not None and now >= self.expires_at

@@ -29,7 +29,11 @@ from agent_manager.transport.requests import Heading
 from agent_manager.transport.statistics import Tally
 
 MAX_AT_ONCE = 2_048
-"""Requests carried out at the same time, those that wait included; more are told to come back."""
+"""Requests carried out at the same time, those that wait included; more are told to come back.
+
+A thousand agents may be started by a thousand requests. Each holds what was sent until it is answered: a few hundred
+bytes as a rule, of the megabyte that the server lets through.
+"""
 MAX_WAITING = 256
 """Of these, those that hold their answer back until a change is done (`wait_s`): they leave room for all others."""
 MAX_ACTOR = 256

@@ -148,11 +148,11 @@ class LaunchIdentities:
         else:
             make_directory_of_others(path.parent)
             write_private(path, text, owner=find_user(launch.run_as).uid)
-        self._renewal_at[path] = math.inf if self._lifetime_s is None else issued_at + self._lifetime_s / 2
+        self._written(path, issued_at)
         return str(path)
 
     def renew(self, launches: Iterable[LaunchName]) -> None:
-        """See the port. A file that is missing or unreadable is due as well."""
+        """See the port. A file of an earlier manager that is missing or unreadable is due as well."""
         failure: OSError | ValueError | None = None
         for launch in launches:
             try:
@@ -163,8 +163,9 @@ class LaunchIdentities:
         for program in self._programs:
             try:
                 if self._due(program.path):
-                    write_program_user(program, self._issuer, self._clock.now().wall, self._lifetime_s)
-                    self._renewal_at.pop(program.path, None)
+                    issued_at = self._clock.now().wall
+                    write_program_user(program, self._issuer, issued_at, self._lifetime_s)
+                    self._written(program.path, issued_at)
             except OSError as error:
                 failure = error
         if failure is not None:
@@ -185,17 +186,27 @@ class LaunchIdentities:
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
 
+    def _written(self, path: Path, issued_at: float) -> None:
+        expires_at = None if self._lifetime_s is None else issued_at + self._lifetime_s
+        self._renewal_at[path] = _renewal_at(issued_at, expires_at)
+
     def _due(self, path: Path) -> bool:
-        """Whether half of its life is over. Files that somebody else has written are read, once."""
+        """Whether half of its life is over. Files that an earlier manager has written are read, once."""
         if path not in self._renewal_at:
             try:
-                self._renewal_at[path] = read_credentials(path).renewal_at or math.inf
+                found = read_credentials(path)
+                self._renewal_at[path] = _renewal_at(found.issued_at, found.expires_at)
             except (CredentialsError, FileNotFoundError):
                 return True
         return self._clock.now().wall >= self._renewal_at[path]
 
     def _path(self, launch: LaunchName) -> Path:
         return self._directories[launch.run_as is not None] / _file_of(launch.launch_id)
+
+
+def _renewal_at(issued_at: float, expires_at: float | None) -> float:
+    """Half of the lifetime, in Unix seconds."""
+    return math.inf if expires_at is None else (issued_at + expires_at) / 2
 
 
 def _file_of(launch_id: str) -> str:

@@ -85,8 +85,8 @@ async def measure_executables(make: Callable[[Path], Contender], count: int) -> 
 class Crowd:
     """What very many agents have shown: plain ones under this project and as bare forks, then ones of the SDK.
 
-    `bare_s`, `all_up_s` and `sdk_all_up_s` are the seconds until all were up; everything else is of the SDK's, which
-    the daemon hears every five seconds.
+    `bare_s`, `all_up_s` and `sdk_all_up_s` are the seconds until all were up, the last looked at once a second;
+    everything else is of the SDK's, which the daemon hears every five seconds.
     """
 
     bare_s: float
@@ -130,15 +130,14 @@ async def _crowd_of_the_sdk(ours: Ours, count: int) -> float:
     await ours.prepare(sdk_agents(count))
     _tell(f"{count} packages of SDK agents are registered")
     before = time.perf_counter()
-    start = asyncio.create_task(ours.start())
     running = 0
-    async with asyncio.timeout(CROWD_TIMEOUT_S):
+    async with asyncio.timeout(CROWD_TIMEOUT_S), asyncio.TaskGroup() as tasks:
+        tasks.create_task(ours.start())
         while running < count:
             # To ask is work for the node under test.
             await asyncio.sleep(CROWD_LOOK_INTERVAL_S)
             running = await ours.running()
             _tell(f"{time.perf_counter() - before:.1f} s: {running} running")
-    await start
     return time.perf_counter() - before
 
 
@@ -156,9 +155,9 @@ async def _running(
         try:
             await contender.prepare(programs)
             before = time.perf_counter()
-            start = asyncio.create_task(contender.start())
-            last = await seen.all_of(len(programs))
-            await start
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(contender.start())
+                last = await seen.all_of(len(programs))
             await asyncio.sleep(SETTLE_S)
             yield contender, last - before
         finally:

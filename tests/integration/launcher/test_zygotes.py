@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -328,18 +329,63 @@ def test_a_script_whose_neighbour_has_the_name_of_a_library_is_executed(
 
 def test_a_zygote_that_is_expected_is_there_before_its_first_instance(launcher: RunningLauncher) -> None:
     for _ in range(2):
-        launcher.manager.ask("warm", python=sys.executable, zygote=_warm("json"))
+        launcher.manager.ask("expect", python=sys.executable, zygote=_warm("json"))
     (zygote,) = _zygotes(launcher)
     assert _was_forked(launcher, "a", zygote=_warm("json"))
     assert zygote in _zygotes(launcher)
     assert launcher.manager.of_type("exited") == []
 
 
+def test_one_that_was_never_used_is_replaced_as_well_once_it_is_stale(launcher: RunningLauncher) -> None:
+    library = Path(_script(launcher, "", "library/library.py"))
+    zygote = _warm("library", PYTHONPATH=str(library.parent))
+    launcher.manager.ask("expect", python=sys.executable, zygote=zygote)
+    # It looks at most once a second, and tells when it is asked to fork.
+    (expected,) = _zygotes(launcher)
+    wait_until(lambda: expected.children())
+    library.write_text("# another version\n")
+    wait_until(lambda: time.time() - expected.create_time() > 2.0)
+    _was_forked(launcher, "a", zygote=zygote)
+    wait_until(lambda: has_ended(expected))
+    assert _was_forked(launcher, "b", zygote=zygote)
+
+
+def test_what_is_rehearsed_has_its_code_in_another_place(launcher: RunningLauncher) -> None:
+    library = _script(
+        launcher,
+        "calls = 0\ndef before_fork():\n    global calls\n    calls += 1\noriginal = before_fork.__code__\n",
+        "library/library.py",
+    )
+    told = "import library\nprint(library.before_fork.__code__ is library.original, library.calls > 8)"
+    zygote = _warm("library", PYTHONPATH=os.path.dirname(library))
+    _start(launcher, "a", _script(launcher, told), zygote=zygote)
+    _ended(launcher, "a")
+    assert launcher.log("a.out") == "False True\n"
+
+
+def test_a_rehearsal_that_can_be_done_but_once_is_not_insisted_on(launcher: RunningLauncher) -> None:
+    once = "calls = 0\ndef before_fork():\n    global calls\n    calls += 1\n    assert calls == 1, 'once'\n"
+    library = _script(launcher, once, "library/library.py")
+    assert _was_forked(launcher, "a", zygote=_warm("library", PYTHONPATH=os.path.dirname(library)))
+    wait_until(lambda: "library cannot be rehearsed again" in launcher.log("zygotes.log"))
+    assert launcher.log("zygotes.log").count("AssertionError: once") == 1
+
+
+def test_a_thread_that_a_rehearsal_starts_is_noticed_whenever_it_does(launcher: RunningLauncher) -> None:
+    late = (
+        "import threading, time\ncalls = 0\ndef before_fork():\n    global calls\n    calls += 1\n"
+        "    if calls == 3:\n        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"
+    )
+    library = _script(launcher, late, "library/library.py")
+    assert not _was_forked(launcher, "a", zygote=_warm("library", PYTHONPATH=os.path.dirname(library)))
+    wait_until(lambda: "starts a thread" in launcher.log("zygotes.log"))
+
+
 def test_what_is_expected_takes_the_place_of_nothing_that_is_used(launcher: RunningLauncher) -> None:
     for number in range(MOST_ZYGOTES):
         assert _was_forked(launcher, f"a{number}", zygote=_warm("json", LANG=f"{number}"))
     before = {zygote.pid for zygote in _zygotes(launcher)}
-    launcher.manager.ask("warm", python=sys.executable, zygote=_warm("json"))
+    launcher.manager.ask("expect", python=sys.executable, zygote=_warm("json"))
     assert len(before) >= MOST_ZYGOTES
     assert {zygote.pid for zygote in _zygotes(launcher)} == before
 

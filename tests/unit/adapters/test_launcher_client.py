@@ -82,8 +82,8 @@ class Peer:
         frame: dict[str, Any] = json.loads(await self.reader.readexactly(length))
         return frame
 
-    async def connected(self) -> None:
-        self.say(HELLO)
+    async def connected(self, **hello: Any) -> None:
+        self.say({**HELLO, **hello})
         await self.client.connect()
         self.running = asyncio.create_task(self.client.run(self.events.append))
 
@@ -228,13 +228,20 @@ async def test_an_instance_without_a_launch_is_not_spawned(peer: Peer) -> None:
 
 
 async def test_what_agents_share_is_made_ready_once(peer: Peer) -> None:
-    await peer.connected()
+    await peer.connected(understands=["expect"])
     for spec in (replace(SPEC, entrypoint=None, command=("sleep",)), SPEC, replace(SPEC, name="other")):
         peer.client.expect(spec)
     peer.client.ready()
     said, then = await peer.hear(), await peer.hear()
-    assert (said["type"], said["python"], then["type"]) == ("warm", "python", "ready")
+    assert (said["type"], said["python"], then["type"]) == ("expect", "python", "ready")
     assert "agent_manager.sdk.rehearsal" in said["zygote"]["preload"]
+
+
+async def test_an_older_launcher_is_not_asked_for_what_it_does_not_know(peer: Peer) -> None:
+    await peer.connected()
+    peer.client.expect(SPEC)
+    peer.client.ready()
+    assert (await peer.hear())["type"] == "ready"
 
 
 async def test_what_is_merely_said_keeps_its_order_and_a_refusal_of_it_harms_nobody(peer: Peer) -> None:

@@ -69,9 +69,9 @@ def _nested(depth: int) -> list[Any]:
             _spawn(metadata="x" * METADATA_LIMIT_BYTES),
             f"metadata: .*: expected at most {METADATA_LIMIT_BYTES} bytes",
         ),
-        ({"type": "warm", "zygote": {"env": {}, "preload": []}}, "python: missing"),
+        ({"type": "expect", "zygote": {"env": {}, "preload": []}}, "python: missing"),
         (
-            {"type": "warm", "python": "python", "zygote": {"env": {}, "preload": "json"}},
+            {"type": "expect", "python": "python", "zygote": {"env": {}, "preload": "json"}},
             "zygote.preload: 'json': expected",
         ),
         (_spawn(metadata=_nested(5000)), "metadata: .*: expected JSON that is nested less deeply"),
