@@ -28,7 +28,7 @@ from tests.harness.memory_bus import MemoryClient, Published
 from tests.unit.services.bench import NODE, Bench, bench
 
 STEADY = "steady_0"
-CAST = Cast(node_id=NODE, prey="echo", launch_id="launch1", steady=STEADY, steady_launch_id="launch4")
+CAST = Cast(node_id=NODE, prey="echo", launch_id="launch1", steady=STEADY, steady_launch_id="launch2")
 
 
 @dataclass
