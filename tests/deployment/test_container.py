@@ -231,6 +231,11 @@ def test_a_stop_during_the_preparation_is_heeded(tmp_path: Path) -> None:
         # Whoever opens the other end does so once the program reads its settings.
         writer = wait_until(lambda: _writer(waits))
         init.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        if process.returncode is None:
+            # It came in the moment before the read began, which goes on then: only a pipe lets that last.
+            init.terminate()
         assert process.wait(30) == 128 + signal.SIGTERM
         os.close(writer)
     finally:
