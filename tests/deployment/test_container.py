@@ -230,12 +230,9 @@ def test_a_stop_during_the_preparation_is_heeded(tmp_path: Path) -> None:
         init = pid_one(process.pid)
         # Whoever opens the other end does so once the program reads its settings.
         writer = wait_until(lambda: _writer(waits))
+        # A signal in the moment before the read begins is seen after it, and only a pipe lets it last.
+        wait_until(lambda: "pipe_read" in Path(f"/proc/{init.pid}/wchan").read_text())
         init.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        if process.returncode is None:
-            # It came in the moment before the read began, which goes on then: only a pipe lets that last.
-            init.terminate()
         assert process.wait(30) == 128 + signal.SIGTERM
         os.close(writer)
     finally:

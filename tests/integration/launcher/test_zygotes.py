@@ -328,11 +328,12 @@ def test_a_script_whose_neighbour_has_the_name_of_a_library_is_executed(
 
 
 def test_a_zygote_that_is_expected_is_there_before_its_first_instance(launcher: RunningLauncher) -> None:
+    assert "expect" in launcher.manager.hello["understands"]
     for _ in range(2):
         launcher.manager.ask("expect", python=sys.executable, zygote=_warm("json"))
-    (zygote,) = _zygotes(launcher)
+    (zygote,) = wait_until(lambda: _zygotes(launcher))
     assert _was_forked(launcher, "a", zygote=_warm("json"))
-    assert zygote in _zygotes(launcher)
+    assert _zygotes(launcher) == [zygote]
     assert launcher.manager.of_type("exited") == []
 
 
@@ -341,7 +342,7 @@ def test_one_that_was_never_used_is_replaced_as_well_once_it_is_stale(launcher: 
     zygote = _warm("library", PYTHONPATH=str(library.parent))
     launcher.manager.ask("expect", python=sys.executable, zygote=zygote)
     # It looks at most once a second, and tells when it is asked to fork.
-    (expected,) = _zygotes(launcher)
+    (expected,) = wait_until(lambda: _zygotes(launcher))
     wait_until(lambda: expected.children())
     library.write_text("# another version\n")
     wait_until(lambda: time.time() - expected.create_time() > 2.0)
