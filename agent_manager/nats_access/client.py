@@ -1,10 +1,11 @@
-"""nats-py's client with five things it lacks: insisting on TLS, leaving in order, outliving what nobody can read,
-repeating what the server says as it says it, and heeding every cancellation.
+"""nats-py's client with six things it lacks: insisting on TLS, leaving in order, flushes that overtake nothing,
+outliving what nobody can read, repeating what the server says as it says it, and heeding every cancellation.
 
 All but the last need its inner side: it sends its credentials unprotected to a server that offers no TLS, whatever the
-address says, can withdraw its subscriptions only by closing, writes refused subjects in lower case, and stops to read,
-connected as before, at the first message whose subject, reply subject or headers are malformed, which servers let
-through, and at the answer to a flush that was given up.
+address says, can withdraw its subscriptions only by closing, lets a flush overtake what was written before it (so that
+a subscription that was drained lost the messages that came after the answer), writes refused subjects in lower case,
+and stops to read, connected as before, at the first message whose subject, reply subject or headers are malformed,
+which servers let through, and at the answer to a flush that was given up.
 """
 
 from __future__ import annotations
@@ -80,6 +81,13 @@ class AccessClient(Client):
         kind, quote, _ = err_msg.partition('"')
         subject = self._framing.line.decode(errors="replace").rstrip().partition('"')[2]
         await super()._process_err(f"{kind}{quote}{subject}" if quote else err_msg)
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        """After all that was to be sent before it: the answer says that the server has it."""
+        if self.is_connected and self._transport is not None:
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super()._send_ping(future)
 
     async def _process_pong(self) -> None:
         """A flush that was given up is answered all the same, and nobody waits for that."""
