@@ -31,9 +31,10 @@ from agent_manager.transport.statistics import Tally
 MAX_AT_ONCE = 2_048
 """Requests carried out at the same time, those that wait included; more are told to come back.
 
-A thousand agents may be started by a thousand requests. Each holds what was sent until it is answered: a few hundred
-bytes as a rule, of the megabyte that the server lets through.
+A thousand agents may be started by a thousand requests.
 """
+MAX_BYTES_AT_ONCE = 64_000_000
+"""What these may have sent together: each holds that until it is answered. A few hundred bytes are the rule."""
 MAX_WAITING = 256
 """Of these, those that hold their answer back until a change is done (`wait_s`): they leave room for all others."""
 MAX_ACTOR = 256
@@ -61,6 +62,7 @@ class Endpoints:
         self.observer = observer
         self.tracer = tracer
         self._at_once = 0
+        self._bytes_at_once = 0
         self._waiting = 0
 
     async def register(self, client: Client) -> None:
@@ -92,16 +94,19 @@ class Endpoints:
         return endpoints
 
     def start(self, endpoint: _Endpoint, message: Msg) -> bool:
-        """Carry a request out in a task of its own; False when there are too many."""
-        if self._at_once >= MAX_AT_ONCE:
+        """Carry a request out in a task of its own; False when there are too many, or too large ones."""
+        size = len(message.data)
+        if self._at_once >= MAX_AT_ONCE or self._bytes_at_once + size > MAX_BYTES_AT_ONCE:
             return False
         self._at_once += 1
+        self._bytes_at_once += size
         task = self._tasks.create_task(endpoint.answer(message), name=f"request {message.subject}")
-        task.add_done_callback(self._finished)
+        task.add_done_callback(lambda _: self._finished(size))
         return True
 
-    def _finished(self, _: asyncio.Task[None]) -> None:
+    def _finished(self, size: int) -> None:
         self._at_once -= 1
+        self._bytes_at_once -= size
 
     async def carry_out(self, operation: Operation, call: Call) -> Message:
         """Do what is asked. Raises BusyError when too many wait already, and what the handler raises."""
@@ -149,7 +154,7 @@ class _Endpoint:
         self.tally.received += 1
         self._endpoints.observer.request_begun()
         if not self._endpoints.start(self, message):
-            busy = BusyError(f"{MAX_AT_ONCE} requests are being carried out; send it again")
+            busy = BusyError("as many requests as there is room for are being carried out; send it again")
             await self._reply(message, requests.failure(self._name, Heading(), busy), time.perf_counter_ns())
 
     async def answer(self, message: Msg) -> None:

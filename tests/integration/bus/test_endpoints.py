@@ -180,18 +180,20 @@ def held_back(manager: Manager) -> asyncio.Event:
     return release
 
 
+@pytest.mark.parametrize(("limit", "value"), [("MAX_AT_ONCE", 3), ("MAX_BYTES_AT_ONCE", 3_000)])
 async def test_a_slow_request_holds_up_nobody_and_too_many_are_told_to_come_back(
-    manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(endpoints_module, "MAX_AT_ONCE", 3)
+    monkeypatch.setattr(endpoints_module, limit, value)
+    body = b"{}".ljust(1_000)
     release = held_back(manager)
-    held = [asyncio.create_task(ask(service, own(operations.AGENTS_LIST))) for _ in range(3)]
+    held = [asyncio.create_task(ask(service, own(operations.AGENTS_LIST), body)) for _ in range(3)]
     await eventually(lambda: len(manager.calls) == 3)
-    busy = (await ask(service, own(operations.AGENTS_LIST)))["error"]
+    busy = (await ask(service, own(operations.AGENTS_LIST), body))["error"]
     assert (busy["code"], busy["retryable"]) == ("busy", True)
     release.set()
     assert [(await answer)["status"] for answer in held] == ["success"] * 3
-    assert (await ask(service, own(operations.AGENTS_LIST)))["status"] == "success"
+    assert (await ask(service, own(operations.AGENTS_LIST), body))["status"] == "success"
 
 
 async def test_those_who_wait_for_a_change_leave_room_for_others(
