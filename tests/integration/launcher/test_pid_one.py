@@ -1,6 +1,7 @@
 """The launcher as PID 1, as in a container: the kernel keeps signals from it that it does not handle."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -44,9 +45,8 @@ def test_it_reaps_what_others_leave_behind(tmp_path: Path) -> None:
     with running_launcher(tmp_path, careless, prefix=AS_PID_ONE) as launcher:
         wait_until(lambda: launcher.log("careless.log") == "left\n")
         init = pid_one(launcher.process.pid)
-        careless_pid = wait_until(lambda: [child for child in init.children() if "-c" in child.cmdline()])[0].pid
-        pump = launcher_pump(init).pid
-        wait_until(lambda: {child.pid for child in init.children()} == {careless_pid, pump})
+        lasting = {child_with(init, argument).pid for argument in ("-c", "agent_manager.launcher.log_pump")}
+        wait_until(lambda: {child.pid for child in init.children()} == lasting)
         init.terminate()
         assert launcher.process.wait(30) == 0
 
@@ -70,10 +70,13 @@ def test_a_refusal_is_its_exit_code(tmp_path: Path) -> None:
     assert refused.wait(30) == 2
 
 
-def launcher_pump(init: psutil.Process) -> psutil.Process:
-    """The log pump of a launcher."""
-    pumps = wait_until(
-        lambda: [child for child in init.children() if "agent_manager.launcher.log_pump" in child.cmdline()]
-    )
-    pump: psutil.Process = pumps[0]
-    return pump
+def child_with(init: psutil.Process, argument: str) -> psutil.Process:
+    """The child that was started with this argument; others may end while it is looked for."""
+
+    def has_it(child: psutil.Process) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return argument in child.cmdline()
+        return False
+
+    found: psutil.Process = wait_until(lambda: [child for child in init.children() if has_it(child)])[0]
+    return found
