@@ -5,8 +5,9 @@ import os
 import resource
 import select
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
 
 from agent_manager.launcher import linux
 from agent_manager.launcher.limits import UNLIMITED, Limits, User, become_user, limit
@@ -54,36 +55,48 @@ class StepError(Exception):
         self.report = f"{name}\n{reason}".encode(errors="replace")[:REPORT_LIMIT_BYTES]
 
 
-@contextlib.contextmanager
-def step(name: str, subject: str | None = None) -> Iterator[None]:
-    """Something that may fail, and what it is done with. Raises StepError."""
-    try:
-        yield
-    except BaseException as error:
-        why = error.strerror if isinstance(error, OSError) and subject else str(error)
-        raise StepError(name, f"{subject!r}: {why}" if subject else why or "unknown") from error
+class Step:
+    """Something that may fail, and what it is done with. Its exit raises StepError.
+
+    A class and no generator: each page of memory that a forked process writes to is copied first.
+    """
+
+    __slots__ = ("_name", "_subject")
+
+    def __init__(self, name: str, subject: str | None = None) -> None:
+        self._name = name
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if error is not None:
+            subject = self._subject
+            why = error.strerror if isinstance(error, OSError) and subject else str(error)
+            raise StepError(self._name, f"{subject!r}: {why}" if subject else why or "unknown") from error
 
 
-def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int]) -> None:
+def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int], entered: bool = False) -> None:
     """Turn this process into what the program expects, up to running it. Raises StepError.
 
-    `open_files` are the limits of descriptors, soft and hard.
+    `open_files` are the limits of descriptors, soft and hard; `entered` says that it was born in the program's cgroup.
     """
-    with step("fork"):
+    with Step("fork"):
         os.setsid()
-    with step("output"):
+    with Step("output"):
         _place_descriptors(program)
-    with step("limits"):
-        if program.cgroup is not None:
+    with Step("limits"):
+        if program.cgroup is not None and not entered:
             _enter(program.cgroup)
         # After all that opens something: beside the launcher's descriptors there may be no room below the limit.
         limit(program.limits, open_files=open_files, bounded_by_cgroup=program.bounded_by_cgroup)
-    with step("user"):
+    with Step("user"):
         become_user(program.user, no_new_privileges=program.no_new_privileges)
         if program.dies_with_launcher:
             # A change of the user would take it back.
             linux.die_with_parent(launcher_pid)
-    with step("cwd", program.cwd):
+    with Step("cwd", program.cwd):
         os.chdir(program.cwd)
 
 

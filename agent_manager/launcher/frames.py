@@ -11,7 +11,8 @@ from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 _PREFIX_BYTES = 4
-_READ_BYTES = 256 * 1024
+# Not so much that the C library maps memory for each read, and unmaps it.
+_READ_BYTES = 64 * 1024
 
 Message = dict[str, Any]
 

@@ -4,7 +4,8 @@ import contextlib
 import os
 import resource
 import signal
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from agent_manager.launcher import linux
@@ -12,10 +13,10 @@ from agent_manager.launcher.becoming import (
     CONTROL_DESCRIPTOR,
     REPORT_LIMIT_BYTES,
     Program,
+    Step,
     StepError,
     become,
     raise_descriptor_limit,
-    step,
 )
 
 _RESETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -54,13 +55,15 @@ class Spawner:
 
     def spawn(self, program: Program) -> tuple[int, int]:
         """Fork; the pid, and a non-blocking descriptor that tells how the exec went (`read_status`). Raises OSError."""
+        # Before the fork: afterwards every page that is written to is copied.
+        handled = [number for number in _RESETTABLE_SIGNALS if signal.getsignal(number) is not signal.SIG_DFL]
         status, status_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             # One that arrived between fork and exec would be handled by the launcher's handlers, in the child.
             with linux.signals_blocked():
-                pid, program = _fork(program)
+                pid, entered = _fork(program.cgroup)
                 if pid == 0:
-                    self._become(program, status_writer)
+                    self._become(program, status_writer, handled, entered=entered)
         except OSError:
             os.close(status)
             raise
@@ -68,11 +71,11 @@ class Spawner:
             os.close(status_writer)
         return pid, status
 
-    def _become(self, program: Program, status_writer: int) -> NoReturn:
+    def _become(self, program: Program, status_writer: int, handled: Sequence[int], *, entered: bool) -> NoReturn:
         try:
-            become(program, launcher_pid=self._launcher_pid, open_files=self.open_files)
-            with step("exec", program.argv[0]):
-                for number in _RESETTABLE_SIGNALS:
+            become(program, launcher_pid=self._launcher_pid, open_files=self.open_files, entered=entered)
+            with Step("exec", program.argv[0]):
+                for number in handled:
                     signal.signal(number, signal.SIG_DFL)
                 linux.unblock_signals()
                 os.execvpe(program.argv[0], program.argv, program.env)
@@ -82,13 +85,13 @@ class Spawner:
             os._exit(127)
 
 
-def _fork(program: Program) -> tuple[int, Program]:
-    """The pid as of `os.fork`, and what the child is then to become. Raises OSError."""
-    if program.cgroup is not None:
+def _fork(cgroup: int | None) -> tuple[int, bool]:
+    """The pid as of `os.fork`, and whether the child was born in the cgroup. Raises OSError."""
+    if cgroup is not None:
         # Where a filter of system calls does not have it, the child enters by itself.
         with contextlib.suppress(OSError):
-            return linux.fork_into(program.cgroup), replace(program, cgroup=None)
-    return os.fork(), program
+            return linux.fork_into(cgroup), True
+    return os.fork(), False
 
 
 def read_status(status: int) -> SpawnFailure | None:

@@ -54,10 +54,10 @@ from agent_manager.launcher.becoming import (
     CONTROL_DESCRIPTOR,
     LAUNCH_ID_VARIABLE,
     Program,
+    Step,
     StepError,
     await_launcher,
     become,
-    step,
 )
 from agent_manager.launcher.descriptor_passing import receive
 from agent_manager.launcher.limits import Limits
@@ -312,7 +312,7 @@ def become_instance(order: Order) -> None:
     program = order.program
     try:
         become(program, launcher_pid=order.launcher_pid, open_files=order.open_files)
-        with step("exec", program.argv[0]):
+        with Step("exec", program.argv[0]):
             _take_the_state_of(program)
             _take_the_name_of(program)
     except StepError as error:

@@ -91,6 +91,7 @@ class Supervisor:
         self._budget_policy = budget
         self._budget = RestartBudget()
         self._unsent: set[str] = set()
+        self._untold: set[str] = set()
         self._observer = observer
         self._tracer = tracer
         self._instances: dict[str, Instance] = {}
@@ -286,8 +287,8 @@ class Supervisor:
         if launch_id == self._new_launch_id:
             self._new_launch_id = self._chance.launch_id()
         self._unsent |= {action.launch.launch_id for action in step.actions if isinstance(action, Spawn)}
-        if has_changed and launch_id not in self._unsent:
-            self._launcher.update(after)
+        if has_changed:
+            self._tell_launcher(instance_id)
         self._carry_out(after, step.actions)
         self._mind_the_gate(before, after)
         if (after.status, after.reason) != (before.status, before.reason):
@@ -296,6 +297,20 @@ class Supervisor:
         if has_changed:
             self._observer.instance_changed(before, after)
             self._notify(instance_id)
+
+    def _tell_launcher(self, instance_id: str) -> None:
+        """What changes in one turn of the event loop is told once: an exit, say, and that nothing is left."""
+        if not self._untold:
+            asyncio.get_running_loop().call_soon(self._tell_untold)
+        self._untold.add(instance_id)
+
+    def _tell_untold(self) -> None:
+        untold, self._untold = self._untold, set()
+        for instance_id in untold:
+            instance = self._instances.get(instance_id)
+            # A launch that is yet to be asked for takes it along.
+            if instance is not None and _launch_id(instance) not in self._unsent:
+                self._launcher.update(instance)
 
     def _context(self) -> Context:
         now = self._clock.now()
@@ -356,6 +371,7 @@ class Supervisor:
                 case Drain():
                     self._start_task(self._drain(instance.id, action), f"drain {instance.id}")
                 case Signal():
+                    self._tell_untold()  # whoever takes over knows why it ends
                     self._launcher.signal(instance.id, action.launch_id, action.signal)
                 case RecordExit():
                     self._destroy_credentials(action.exit.launch_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -120,14 +121,36 @@ async def test_what_another_launch_says_is_ignored(bench: Bench) -> None:
 
 async def test_metadata_is_written_on_every_change_but_not_on_mere_heartbeats(bench: Bench) -> None:
     await bench.running()
+    await asyncio.sleep(0)
     assert bench.launcher.metadata["echo_0"] == bench.instance()
     written = len(bench.launcher.updates)
     bench.clock.advance(1.0)
     for _ in range(5):
         bench.heartbeat()
+    await asyncio.sleep(0)
     assert len(bench.launcher.updates) == written
     bench.aim(run=False)
-    assert len(bench.launcher.updates) == written + 1
+    await asyncio.sleep(0)
+    assert len(bench.launcher.updates) > written
+    assert bench.launcher.metadata["echo_0"] == bench.instance()
+
+
+async def test_what_changes_in_one_turn_is_told_once_and_a_new_launch_takes_it_along(bench: Bench) -> None:
+    await bench.running()
+    await asyncio.sleep(0)
+    written = len(bench.launcher.updates)
+    bench.launcher.end("echo_0")
+    await bench.started()
+    await asyncio.sleep(0)
+    assert [instance.status for instance in bench.launcher.updates[written:]] == ["starting"]
+    assert bench.launcher.metadata["echo_0"] == bench.instance()
+
+
+async def test_whoever_takes_over_knows_why_a_process_is_told_to_end(bench: Bench) -> None:
+    await bench.running()
+    bench.aim(run=False)
+    bench.supervisor.hurry()
+    assert bench.launcher.signals
     assert bench.launcher.metadata["echo_0"] == bench.instance()
 
 
