@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-import agent_manager.daemon  # noqa: F401 - a version that cannot be loaded must not take over
-import management_api.app  # noqa: F401 - likewise
+import agent_manager.cli.console
+import agent_manager.daemon  # noqa: F401 - likewise
+import management_api.__main__  # noqa: F401 - likewise
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
 from agent_manager.configuration.loading import ConfigurationError

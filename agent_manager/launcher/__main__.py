@@ -7,6 +7,7 @@ With `--resume DESCRIPTOR` it takes the place of the launcher that has handed ov
 import fcntl
 import os
 import sys
+from importlib import import_module
 
 from agent_manager.launcher import handover
 from agent_manager.launcher.exit_codes import ExitCode
@@ -14,6 +15,9 @@ from agent_manager.launcher.fields import FieldError, natural
 from agent_manager.launcher.handover import HandoverError
 from agent_manager.launcher.launcher import Launcher
 from agent_manager.launcher.service_table import ServiceTable, TableError, load
+
+_PROGRAMS = ("agent_manager.launcher.log_pump", "agent_manager.launcher.zygote")
+"""What a launcher starts of its own version: a version in which they cannot be loaded must not take over."""
 
 
 def main() -> ExitCode:
@@ -38,6 +42,8 @@ def main() -> ExitCode:
     except BlockingIOError:
         return _refuse(f"another launcher of installation {table.installation} is running: {table.lock_file} is locked")
     if "--examine" in sys.argv:
+        for module in _PROGRAMS:
+            import_module(module)
         return ExitCode.ORDERLY
     return ExitCode.ORDERLY if launcher.run() else ExitCode.DISORDERLY
 

@@ -176,8 +176,12 @@ class Instances:
             self._restore_launch(each)
 
     def _restore_launch(self, fields: Fields) -> None:
-        slot = self._slots.of_launch(fields.get("slot", name), fields.get("launch_id", name))
-        launch = self._launches[slot.launch_id] = _Launch(
+        slot_name, launch_id = fields.get("slot", name), fields.get("launch_id", name)
+        slot = present = self._slots.get(slot_name)
+        if slot is None or slot.launch_id != launch_id:
+            # Its output is still being saved; the slot is another launch's by now, or given up.
+            slot = Slot(name=slot_name, launch_id=launch_id, started_at=0.0, state=SlotState.EMPTY)
+        launch = self._launches[launch_id] = _Launch(
             slot,
             [],
             cgroup=Cgroup.restore(fields.object("cgroup")) if fields.has("cgroup") else None,
@@ -195,7 +199,7 @@ class Instances:
             self._dying.add(slot.launch_id)
             self._look()
         if fields.get("saving", truth):
-            self._save(launch, slot.exit_of(slot.launch_id))
+            self._save(launch, present.exit_of(launch_id) if present is not None else None)
         self._forget_if_over(launch)
 
     def start_no_more(self) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.harness.node import Node, node_under_test, write_package
 from tests.harness.waiting import eventually
@@ -58,7 +59,27 @@ async def all_run(node: Node) -> bool:
     return len(await pids(node)) == 4
 
 
-async def test_a_version_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
+_HALF_INSTALLED = """
+import sys
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            raise ImportError("half installed")
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("sqlalchemy", "agent_manager.launcher.log_pump", "agent_manager.launcher.zygote"),
+        *("management_api.__main__", "agent_manager.cli.console"),
+    ],
+)
+async def test_a_version_that_cannot_be_loaded_is_refused(tmp_path: Path, module: str) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     async with node_under_test(tmp_path, "echo") as node:
@@ -67,7 +88,7 @@ async def test_a_version_that_cannot_be_loaded_is_refused(tmp_path: Path) -> Non
         pid = (await node.until("echo", "running"))["pid"]
         before = node.state
         # What an upgrade that went wrong looks like to those who are started now.
-        (broken / "sqlalchemy.py").write_text("raise ImportError('half installed')")
+        (broken / "sitecustomize.py").write_text(_HALF_INSTALLED.format(module=module))
         for _ in range(2):
             code, said = await reload(node)
             assert code == 1

@@ -46,6 +46,7 @@ assert threading.active_count() == 1, threading.enumerate()
 
 
 LOADED_BY_NAME = {
+    "agent_manager.launcher.__main__",
     "agent_manager.launcher.zygote",
     "agent_manager.adapters.packages.validation",
     "agent_manager.adapters.sql.opening",

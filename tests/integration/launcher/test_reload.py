@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,12 @@ def _script(launcher: RunningLauncher, text: str) -> str:
     path = launcher.directory / "agent.py"
     path.write_text(text)
     return str(path)
+
+
+def _examines(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "--examine" in process.cmdline()
+    return False
 
 
 def _reloaded(launcher: RunningLauncher) -> None:
@@ -109,6 +116,28 @@ def test_an_exit_comes_to_the_next_manager_with_its_last_words(launcher: Running
     for name in ("early", "late"):
         launcher.manager.ask("ack", slot=name, launch_id=name)
         launcher.manager.ask("release", slot=name)
+
+
+@pytest.mark.parametrize("has_a_successor", [True, False])
+def test_output_that_is_not_saved_yet_does_not_keep_the_next_version_out(
+    launcher: RunningLauncher, has_a_successor: bool
+) -> None:
+    pid = launcher.spawn("a", "first", "sleep", "1000")
+    init, pump, before = psutil.Process(launcher.process.pid), launcher.pump, launcher.managers[-1]
+    pump.suspend()
+    os.kill(pid, signal.SIGKILL)
+    launcher.manager.expect("empty", launch_id="first")
+    launcher.manager.ask("ack", slot="a", launch_id="first")
+    if has_a_successor:
+        launcher.spawn("a", "second", "sleep", "1000", expected_launch_id="first")
+    else:
+        launcher.manager.ask("release", slot="a")
+    launcher.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: any(_examines(child) for child in init.children()))
+    pump.resume()
+    wait_until(lambda: launcher.managers[-1] is not before, 60.0)
+    slots = launcher.manager.hello["slots"]
+    assert [slot["launch_id"] for slot in slots] == (["second"] if has_a_successor else [])
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.3, 0.5])
