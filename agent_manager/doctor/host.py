@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_manager.doctor.findings import Finding, Patient, fault, ok, warning
+from agent_manager.doctor.node import state_of
 
 MIN_OPEN_FILES = 4_096
 """A launcher with a few hundred instances holds four descriptors for each."""
@@ -18,7 +19,14 @@ MIN_FREE_BYTES = 200 * 1024 * 1024
 MIN_WATCHES = 8_192
 
 _INOTIFY = Path("/proc/sys/fs/inotify")
-_CGROUP = Path("/sys/fs/cgroup")
+_MOUNTS = Path("/proc/self/mounts")
+
+_UNBOUND = {
+    "cpu": "`cpu` bounds nothing",
+    "memory": "`memory_mb` bounds the data of each process, not the tree",
+    "pids": "`processes` bounds those of the user, and nothing for root",
+}
+"""By controller: what becomes of the limits of agents where cgroups do not have it."""
 
 
 def python_and_kernel(patient: Patient) -> Iterator[Finding]:
@@ -87,8 +95,19 @@ def disk(patient: Patient) -> Iterator[Finding]:
 
 
 def isolation(patient: Patient) -> Iterator[Finding]:
-    """Whether agents could be kept apart from the manager, and ended for certain."""
-    if os.access(_CGROUP / "cgroup.procs", os.W_OK) and (_CGROUP / "cgroup.controllers").exists():
+    """Whether agents could be kept apart from the manager, bounded, and ended for certain."""
+    state = (state_of(patient.settings.data_dir) if patient.is_running else None) or {}
+    controllers = state.get("cgroups")
+    if controllers is not None:
+        yield ok("process trees", "each launch has a cgroup of its own")
+        missing = [words for controller, words in _UNBOUND.items() if controller not in controllers]
+        if missing:
+            yield warning(
+                "limits",
+                f"cgroups do not bound everything here: {'; '.join(missing)}",
+                "hand the controllers down to the node: Delegate=yes in the unit, or a container with its own cgroup",
+            )
+    elif "cgroups" not in state and any(_writable_cgroups()):
         yield ok("process trees", "cgroup v2 can be written")
     else:
         yield warning(
@@ -102,6 +121,16 @@ def isolation(patient: Patient) -> Iterator[Finding]:
         "agents run as the same user as the manager and can read its files",
         "run only agents you trust; give the node a user of its own",
     )
+
+
+def _writable_cgroups() -> Iterator[Path]:
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for _, mount_point, filesystem, *_rest in map(str.split, mounts):
+        if filesystem == "cgroup2" and os.access(Path(mount_point) / "cgroup.procs", os.W_OK):
+            yield Path(mount_point)
 
 
 def _existing(path: Path) -> Path:

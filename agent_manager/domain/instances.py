@@ -133,6 +133,11 @@ class Instance:
             return not behind and self.present_status in at_rest
         return self.launch is None and self.start_at is None
 
+    @property
+    def arrived(self) -> bool:
+        """Whether it is where its target wants it."""
+        return self.settled and not (self.target.run and self.present_status is InstanceStatus.ERROR)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat:

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from dataclasses import replace
 
 from agent_manager.launcher import cgroups, handover, linux, state_file
 from agent_manager.launcher.cgroups import Cgroups
@@ -90,12 +91,8 @@ class Launcher:
             cgroups=self._cgroups,
             tag=self._tag,
         )
-        controller = Controller(
-            self._loop,
-            self._instances,
-            run=self._tag.run,
-            cgroup_controllers=self._cgroups.controllers if self._cgroups is not None else None,
-        )
+        controllers = self._cgroups.controllers if self._cgroups is not None else None
+        controller = Controller(self._loop, self._instances, run=self._tag.run, cgroup_controllers=controllers)
         self._runners = [
             ServiceRunner(
                 service,
@@ -108,7 +105,9 @@ class Launcher:
             )
             for service in table.services
         ]
-        self._services = Services(self._runners, table.state_file, self._above, reloads=self._reloads)
+        told = {"cgroups": sorted(controllers) if controllers is not None else None}
+        state = replace(table.state_file, content=table.state_file.content | told)
+        self._services = Services(self._runners, state, self._above, reloads=self._reloads)
         self._shutdown = Shutdown(
             loop=self._loop,
             children=self._children,

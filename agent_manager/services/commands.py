@@ -12,6 +12,7 @@ from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageSt
 from agent_manager.domain.errors import ConflictError, NotFoundError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import check_agent_id, instance_id
+from agent_manager.domain.instances import Instance
 from agent_manager.ports.bus import Announcer
 from agent_manager.ports.clock import Clock
 from agent_manager.ports.store import Store, Transaction
@@ -105,10 +106,14 @@ class Commands:
         agent, package, event = await self.store.write(unit)
         self.announcer.event(event)
         self.reconciler.nudge(agent_id)
-        done = await self.supervisor.until(lambda: self._done(agent), wait_s) if wait_s > 0 else self._done(agent)
+        if wait_s > 0:
+            # Whoever has given up does not get there any more: nobody is to wait for that.
+            await self.supervisor.until(lambda: self._all(agent, lambda instance: instance.settled), wait_s)
+        done = self._all(agent, lambda instance: instance.arrived)
         return Changed(agent=agent, faults=package.faults if package is not None else (), done=done)
 
-    def _done(self, agent: Agent) -> bool:
+    def _all(self, agent: Agent, condition: Callable[[Instance], bool]) -> bool:
+        """Whether it holds for all that the agent is to have, each of them told of what was changed."""
         for ordinal in range(agent.replicas):
             instance = self.supervisor.instances.get(instance_id(agent.id, ordinal))
             if instance is None:
@@ -119,7 +124,7 @@ class Commands:
                 and target.start_serial >= agent.start_serial
                 and target.restart_serial >= agent.restart_serial
             )
-            if not told or not instance.settled:
+            if not told or not condition(instance):
                 return False
         return True
 

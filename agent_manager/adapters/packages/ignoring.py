@@ -12,9 +12,12 @@ IGNORED_BY_DEFAULT = (
     *(".venv/", "venv/", "node_modules/"),
     *("*.log", "*.log.[0-9]*", "*.pid", "*.sock"),
     *("*.db", "*.db-*", "*.sqlite", "*.sqlite-*", "*.sqlite3", "*.sqlite3-*"),
+    *("core", "!core/", "core.[0-9]*"),
     *("*~", "*.sw[op]", ".#*", "4913", "*.tmp", "*.part", ".nfs*"),
 )
-"""Patterns as in a `.gitignore`. `4913` is what Vim creates to find out whether it may write."""
+"""Patterns as in a `.gitignore`. `4913` is what Vim creates to find out whether it may write; `core`
+is what the kernel leaves of a process that crashed, but no folder of that name.
+"""
 
 _KNOWN = 100_000
 

@@ -12,6 +12,9 @@ from agent_manager.cli.ctl.api import Api, agent_path, understood
 from agent_manager.cli.ctl.failures import AgentctlError, ExitCode
 from agent_manager.protocol.resources import AgentView, ChangeResult
 
+_GIVEN_UP = "error"
+"""The status of an instance that will not be started again by itself."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
@@ -70,7 +73,8 @@ def _judged(result: ChangeResult, change: Change) -> tuple[str, ExitCode]:
         for instance in result.agent.instances
         if instance.status != change.wanted
     )
-    return f"not {change.wanted} yet{f': {states}' if states else ''}", ExitCode.NOT_DONE
+    has_given_up = any(instance.status == _GIVEN_UP for instance in result.agent.instances)
+    return f"not {change.wanted}{'' if has_given_up else ' yet'}{f': {states}' if states else ''}", ExitCode.NOT_DONE
 
 
 def _pids(agent: AgentView) -> str:

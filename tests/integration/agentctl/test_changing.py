@@ -46,7 +46,7 @@ async def test_not_done_within_the_wait_says_why(agentctl: Agentctl, manager: Fa
     manager.answer(operations.AGENTS_START, ChangeResult(agent=agent(instances=[crashed()]), done=False))
     run = await agentctl("start", "echo")
     assert (run.exit_code, run.out) == (6, "")
-    assert run.err == "agentctl: echo: not running yet: echo_0 is error (10 restarts in 60 s)\n"
+    assert run.err == "agentctl: echo: not running: echo_0 is error (10 restarts in 60 s)\n"
 
 
 @pytest.mark.parametrize(

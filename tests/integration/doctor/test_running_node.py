@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -35,6 +36,26 @@ async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 async def faults(node: Node) -> list[Finding]:
     found = [finding async for finding in examine({}, flags=[("--data-dir", "data_dir", node.data_dir)])]
     return [finding for finding in found if finding.severity is Severity.FAULT]
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "said"),
+    [
+        (["cpu", "memory", "pids"], {"process trees": Severity.OK}),
+        (["cpu"], {"process trees": Severity.OK, "limits": Severity.WARNING}),
+        (None, {"process trees": Severity.WARNING}),
+    ],
+)
+async def test_what_the_launcher_says_of_cgroups_counts(
+    node: Node, cgroups: list[str] | None, said: dict[str, Severity]
+) -> None:
+    await node.up()
+    assert "cgroups" in node.state
+    (node.data_dir / "up.json").write_text(json.dumps(node.state | {"cgroups": cgroups}))
+    found = [finding async for finding in examine({}, flags=[("--data-dir", "data_dir", node.data_dir)])]
+    assert {each.subject: each.severity for each in found if each.subject in ("process trees", "limits")} == said
+    (limits,) = [each.message for each in found if each.subject == "limits"] or [""]
+    assert ("`memory_mb`" in limits, "`cpu`" in limits) == ("limits" in said, False)
 
 
 async def test_agents_that_are_not_well_are_named_with_the_reason_and_what_to_do(node: Node) -> None:

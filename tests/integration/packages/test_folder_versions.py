@@ -103,15 +103,27 @@ async def test_what_an_agent_writes_and_tools_leave_is_no_change(tmp_path: Path)
     ):
         (folder / ignored).parent.mkdir(exist_ok=True)
         (folder / ignored).write_text("x", encoding="utf-8")
-    for ignored in ("out/a.csv", "deep/state.json", "agent.log", "agent.log.1", "main.py~", ".main.py.swp"):
+    for ignored in (
+        "out/a.csv",
+        "deep/state.json",
+        "agent.log",
+        "agent.log.1",
+        "main.py~",
+        ".main.py.swp",
+        "deep/core",
+        "core.123",
+    ):
         (folder / ignored).parent.mkdir(exist_ok=True)
         (folder / ignored).write_text("x", encoding="utf-8")
     os.mkfifo(folder / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         assert await digest_in(tmp_path) == before
-    (folder / "keep.log").touch()
-    assert await digest_in(tmp_path) != before
+    for counts in ("keep.log", "core/module.py"):
+        (folder / counts).parent.mkdir(exist_ok=True)
+        (folder / counts).touch()
+        earlier, before = before, await digest_in(tmp_path)
+        assert before != earlier
 
 
 async def test_what_is_run_counts_whatever_is_ignored(tmp_path: Path) -> None:

@@ -125,6 +125,16 @@ async def test_whoever_waits_for_a_restart_is_not_content_with_the_process_of_be
     assert (await waiting).done is True
 
 
+async def test_whoever_waits_is_told_that_an_instance_has_given_up(bench: Bench) -> None:
+    await bench.save(agent(lifecycle=Lifecycle.READY))
+    bench.follow_desired_state()
+    waiting = bench.tasks.create_task(bench.commands.start("echo", actor=None, wait_s=300.0))
+    await bench.started()
+    bench.launcher.end("echo_0", code=78)
+    assert (await asyncio.wait_for(waiting, 20.0)).done is False
+    assert bench.status() == "error"
+
+
 async def test_a_wait_that_is_too_short_changes_nothing_but_the_answer(bench: Bench) -> None:
     await bench.save(agent(lifecycle=Lifecycle.READY))
     bench.follow_desired_state()

@@ -121,9 +121,9 @@ async def test_it_plans_for_what_has_changed_and_for_nothing_else(
         await bench.started(name)
         bench.heartbeat(name)
     assert planned[0] == (["one", "three", "two"], [])
-    read_before = bench.store.reads
+    read_before, planned_before = bench.store.reads, len(planned)
     bench.reconciler.nudge()
-    await eventually(lambda: bench.store.reads > read_before)
+    await eventually(lambda: bench.store.reads > read_before and len(planned) > planned_before)
     planned.clear()
     bench.launcher.end("two_0")
     await bench.started("two_0")
