@@ -38,17 +38,30 @@ class User:
 
 
 def limit(limits: Limits, *, open_files: tuple[int, int], bounded_by_cgroup: frozenset[str]) -> None:
-    """Bound this process and what it will start. `open_files` holds where no limit says otherwise. Raises OSError."""
+    """Bound this process and what it will start. `open_files` holds where no limit says otherwise.
+
+    Raises ValueError for a limit that cannot be set, by its name.
+    """
     soft, hard = open_files if limits.open_files is None else (limits.open_files, limits.open_files)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    _set("open_files", resource.RLIMIT_NOFILE, soft, hard)
     if limits.memory_bytes is not None and "memory" not in bounded_by_cgroup:
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+        _set("memory_bytes", resource.RLIMIT_DATA, limits.memory_bytes, limits.memory_bytes)
     if limits.processes is not None and "pids" not in bounded_by_cgroup:
-        resource.setrlimit(resource.RLIMIT_NPROC, (limits.processes, limits.processes))
+        _set("processes", resource.RLIMIT_NPROC, limits.processes, limits.processes)
     if limits.cpu_seconds is not None:
-        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + _CPU_GRACE_S))
+        _set("cpu_seconds", resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + _CPU_GRACE_S)
     if limits.nice is not None:
-        os.setpriority(os.PRIO_PROCESS, 0, limits.nice)
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, limits.nice)
+        except OSError as error:
+            raise ValueError(f"nice {limits.nice}: {error.strerror}") from error
+
+
+def _set(name: str, resource_limit: int, soft: int, hard: int) -> None:
+    try:
+        resource.setrlimit(resource_limit, (soft, hard))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} {soft}: {error}") from error
 
 
 def become_user(user: User | None, *, no_new_privileges: bool) -> None:

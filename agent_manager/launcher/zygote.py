@@ -153,9 +153,10 @@ def _import_all(modules: list[str]) -> Imported:
             if callable(rehearsal):
                 rehearsal()
                 rehearsals[module] = rehearsal
-        except Exception:
+        except (Exception, SystemExit):
             # The agent will try it too, and say so where its author looks.
             sys.stderr.write(f"zygote: {module} cannot be imported beforehand:\n{traceback.format_exc()}")
+        _check_alone(module)
     imported = Imported()
     gc.collect()
     until = time.monotonic() + _LONGEST_REHEARSALS_S
@@ -163,12 +164,16 @@ def _import_all(modules: list[str]) -> Imported:
     for _ in range(_REHEARSALS):
         if time.monotonic() < until:
             _rehearse(rehearsals, imported)
-    if len(os.listdir("/proc/self/task")) > 1:
-        sys.exit(f"zygote: one of {', '.join(modules)} starts a thread, which a fork would lose")
+    _check_alone(f"one of {', '.join(modules)}")
     gc.collect()
     memory_layout.fill_holes()
     gc.freeze()
     return imported
+
+
+def _check_alone(who: str) -> None:
+    if len(os.listdir("/proc/self/task")) > 1:
+        sys.exit(f"zygote: {who} starts a thread, which a fork would lose")
 
 
 def _rehearse(rehearsals: dict[str, Callable[[], object]], imported: Imported) -> None:

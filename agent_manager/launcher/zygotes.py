@@ -146,4 +146,5 @@ class Zygotes:
 
     def _rest(self, warmth: Warmth, reason: str) -> None:
         self._resting_until[warmth] = time.monotonic() + REST_S
-        warn(f"zygote of {warmth.python}: {reason}; agents are executed, it is tried again after {REST_S:g} s")
+        who = f"zygote of {warmth.python} with {', '.join(warmth.preload) or 'nothing beforehand'}"
+        warn(f"{who}: {reason} ({self._log.path}); agents are executed, it is tried again after {REST_S:g} s")

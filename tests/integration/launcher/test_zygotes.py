@@ -293,12 +293,19 @@ def test_instances_are_executed_where_no_zygote_can_live(launcher: RunningLaunch
     assert not _was_forked(launcher, "a", zygote=zygote)
     assert not _was_forked(launcher, "b", zygote=zygote)
     assert launcher.warnings.count("agents are executed") == 1
-    wait_until(lambda: "one of threaded starts a thread" in launcher.log("zygotes.log"))
+    assert "with threaded: " in launcher.warnings
+    wait_until(lambda: "zygote: threaded starts a thread" in launcher.log("zygotes.log"))
 
 
-def test_a_module_that_cannot_be_imported_beforehand_is_left_to_the_agent(launcher: RunningLauncher) -> None:
-    assert _was_forked(launcher, "a", zygote=_warm("no_such_module"))
-    wait_until(lambda: "no_such_module cannot be imported beforehand" in launcher.log("zygotes.log"))
+@pytest.mark.parametrize("library", [None, "raise ValueError('no')", "import sys\nsys.exit(3)"])
+def test_a_module_that_cannot_be_imported_beforehand_is_left_to_the_agent(
+    launcher: RunningLauncher, library: str | None
+) -> None:
+    if library is not None:
+        _script(launcher, library, "library/library.py")
+    warmth = _warm("library", PYTHONPATH=str(launcher.directory / "library"))
+    assert _was_forked(launcher, "a", zygote=warmth)
+    wait_until(lambda: "library cannot be imported beforehand" in launcher.log("zygotes.log"))
 
 
 def test_what_has_changed_on_the_disk_is_not_forked(launcher: RunningLauncher) -> None:
