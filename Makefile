@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 .PHONY: up test lint types layers docs unit format reference chaos bench bench-idle lock clean compiled
 
 up: $(VENV)/.embedded  ## run a whole node in the foreground
-	@exec $(BIN)/agent-manager up
+	@exec env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS $(BIN)/agent-manager up
 
 test: lint types layers docs unit  ## everything that must hold
 
