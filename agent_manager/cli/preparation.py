@@ -10,8 +10,8 @@ import os
 import sys
 
 import agent_manager.cli.console
-import agent_manager.daemon  # noqa: F401 - likewise
-import management_api.__main__  # noqa: F401 - likewise
+import agent_manager.daemon  # noqa: F401 - all three are loaded to see whether they can be
+import management_api.__main__  # noqa: F401
 from agent_manager.adapters.sql.migration import migrate
 from agent_manager.adapters.sql.postgres_failures import OutOfReachError
 from agent_manager.configuration.loading import ConfigurationError

@@ -20,6 +20,7 @@ MIN_WATCHES = 8_192
 
 _INOTIFY = Path("/proc/sys/fs/inotify")
 _MOUNTS = Path("/proc/self/mounts")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 
 _UNBOUND = {
     "cpu": "`cpu` bounds nothing",
@@ -108,7 +109,7 @@ def isolation(patient: Patient) -> Iterator[Finding]:
                 "hand the controllers down to the node: Delegate=yes in the unit, or a container with its own cgroup",
             )
     elif "cgroups" not in state and any(_writable_cgroups()):
-        yield ok("process trees", "cgroup v2 can be written")
+        yield ok("process trees", "cgroup v2 can be written; a node that runs says what it has of it")
     else:
         yield warning(
             "process trees",
@@ -124,13 +125,16 @@ def isolation(patient: Patient) -> Iterator[Finding]:
 
 
 def _writable_cgroups() -> Iterator[Path]:
+    """Where a node that was started from here would make its own."""
     try:
-        mounts = _MOUNTS.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        own = next(line[3:] for line in _OWN_CGROUPS.read_text("utf-8").splitlines() if line.startswith("0::"))
+        mounts = _MOUNTS.read_text("utf-8").splitlines()
+    except (OSError, StopIteration):
         return
     for _, mount_point, filesystem, *_rest in map(str.split, mounts):
-        if filesystem == "cgroup2" and os.access(Path(mount_point) / "cgroup.procs", os.W_OK):
-            yield Path(mount_point)
+        path = Path(f"{mount_point}/{own}")
+        if filesystem == "cgroup2" and os.access(path / "cgroup.procs", os.W_OK):
+            yield path
 
 
 def _existing(path: Path) -> Path:

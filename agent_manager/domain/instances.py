@@ -135,7 +135,7 @@ class Instance:
 
     @property
     def arrived(self) -> bool:
-        """Whether it is where its target wants it."""
+        """Whether it is where its target wants it, which may be stopped: a program that has done its work has run."""
         return self.settled and not (self.target.run and self.present_status is InstanceStatus.ERROR)
 
 

@@ -1,7 +1,7 @@
 """`python -P -m agent_manager.launcher --table FILE`.
 
 With `--resume DESCRIPTOR` it takes the place of the launcher that has handed over its state (`handover`), with
-`--examine DESCRIPTOR` it says by its exit code whether it could.
+`--examine DESCRIPTOR` it says by its exit code whether it could, and whether what a launcher starts can be loaded.
 """
 
 import fcntl

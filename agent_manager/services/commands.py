@@ -107,26 +107,29 @@ class Commands:
         self.announcer.event(event)
         self.reconciler.nudge(agent_id)
         if wait_s > 0:
-            # Whoever has given up does not get there any more: nobody is to wait for that.
-            await self.supervisor.until(lambda: self._all(agent, lambda instance: instance.settled), wait_s)
-        done = self._all(agent, lambda instance: instance.arrived)
-        return Changed(agent=agent, faults=package.faults if package is not None else (), done=done)
+            await self.supervisor.until(lambda: self._is_done(agent) or self._has_failed(agent), wait_s)
+        faults = package.faults if package is not None else ()
+        return Changed(agent=agent, faults=faults, done=self._is_done(agent))
 
-    def _all(self, agent: Agent, condition: Callable[[Instance], bool]) -> bool:
-        """Whether it holds for all that the agent is to have, each of them told of what was changed."""
-        for ordinal in range(agent.replicas):
-            instance = self.supervisor.instances.get(instance_id(agent.id, ordinal))
-            if instance is None:
-                return False
-            target = instance.target
-            told = (
-                target.run is agent.should_run
-                and target.start_serial >= agent.start_serial
-                and target.restart_serial >= agent.restart_serial
-            )
-            if not told or not condition(instance):
-                return False
-        return True
+    def _is_done(self, agent: Agent) -> bool:
+        told = self._told(agent)
+        return len(told) == agent.replicas and all(instance.arrived for instance in told)
+
+    def _has_failed(self, agent: Agent) -> bool:
+        """Whether one has given up: it does not get there any more, nor do those that are to follow it."""
+        return any(instance.settled and not instance.arrived for instance in self._told(agent))
+
+    def _told(self, agent: Agent) -> list[Instance]:
+        """The instances that the agent is to have, as far as they aim at what was changed."""
+        names = [instance_id(agent.id, ordinal) for ordinal in range(agent.replicas)]
+        instances = [self.supervisor.instances[name] for name in names if name in self.supervisor.instances]
+        return [
+            instance
+            for instance in instances
+            if instance.target.run is agent.should_run
+            and instance.target.start_serial >= agent.start_serial
+            and instance.target.restart_serial >= agent.restart_serial
+        ]
 
 
 def _existing_package(transaction: Transaction, name: str, node_id: str) -> Package:

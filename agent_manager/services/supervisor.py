@@ -91,7 +91,7 @@ class Supervisor:
         self._budget_policy = budget
         self._budget = RestartBudget()
         self._unsent: set[str] = set()
-        self._untold: set[str] = set()
+        self._untold: dict[str, Instance] = {}
         self._observer = observer
         self._tracer = tracer
         self._instances: dict[str, Instance] = {}
@@ -288,7 +288,7 @@ class Supervisor:
             self._new_launch_id = self._chance.launch_id()
         self._unsent |= {action.launch.launch_id for action in step.actions if isinstance(action, Spawn)}
         if has_changed:
-            self._tell_launcher(instance_id)
+            self._tell_launcher(after)
         self._carry_out(after, step.actions)
         self._mind_the_gate(before, after)
         if (after.status, after.reason) != (before.status, before.reason):
@@ -298,18 +298,24 @@ class Supervisor:
             self._observer.instance_changed(before, after)
             self._notify(instance_id)
 
-    def _tell_launcher(self, instance_id: str) -> None:
-        """What changes in one turn of the event loop is told once: an exit, say, and that nothing is left."""
+    def _tell_launcher(self, instance: Instance) -> None:
+        """What changes in one turn of the event loop is told once; what a new launch takes along is not told before."""
+        if _launch_id(instance) in self._unsent:
+            return
         if not self._untold:
-            asyncio.get_running_loop().call_soon(self._tell_untold)
-        self._untold.add(instance_id)
+            loop = asyncio.get_running_loop()
+            # A turn later: by then a launch that need not wait for its turn has been asked for.
+            loop.call_soon(loop.call_soon, self._tell_untold)
+        self._untold[instance.id] = instance
 
     def _tell_untold(self) -> None:
-        untold, self._untold = self._untold, set()
-        for instance_id in untold:
-            instance = self._instances.get(instance_id)
-            # A launch that is yet to be asked for takes it along.
-            if instance is not None and _launch_id(instance) not in self._unsent:
+        untold, self._untold = self._untold, {}
+        for instance_id, instance in untold.items():
+            present = self._instances.get(instance_id)
+            if present is None:
+                continue
+            launch_id = _launch_id(present)
+            if launch_id == _launch_id(instance) or launch_id in self._unsent:
                 self._launcher.update(instance)
 
     def _context(self) -> Context:

@@ -36,7 +36,10 @@ A thousand agents may be started by a thousand requests.
 MAX_BYTES_AT_ONCE = 64_000_000
 """What these may have sent together: each holds that until it is answered. A few hundred bytes are the rule."""
 MAX_WAITING = 256
-"""Of these, those that hold their answer back until a change is done (`wait_s`): they leave room for all others."""
+"""Of these, those that hold their answer back until a change is done (`wait_s`): they leave room for all others.
+
+So none waits where more than half of the bytes are taken.
+"""
 MAX_ACTOR = 256
 
 log = logging.getLogger(__name__)
@@ -95,7 +98,7 @@ class Endpoints:
 
     def start(self, endpoint: _Endpoint, message: Msg) -> bool:
         """Carry a request out in a task of its own; False when there are too many, or too large ones."""
-        size = len(message.data)
+        size = _size(message)
         if self._at_once >= MAX_AT_ONCE or self._bytes_at_once + size > MAX_BYTES_AT_ONCE:
             return False
         self._at_once += 1
@@ -118,13 +121,17 @@ class Endpoints:
         if not isinstance(call.params, ChangeParams) or call.params.wait_s <= 0:
             yield
             return
-        if self._waiting >= MAX_WAITING:
-            raise BusyError(f"{MAX_WAITING} requests wait for a change to be done; send it again, or without wait_s")
+        if self._waiting >= MAX_WAITING or self._bytes_at_once > MAX_BYTES_AT_ONCE // 2:
+            raise BusyError("as many requests as may wait for a change to be done; send it again, or without wait_s")
         self._waiting += 1
         try:
             yield
         finally:
             self._waiting -= 1
+
+
+def _size(message: Msg) -> int:
+    return len(message.data) + sum(len(name) + len(value) for name, value in (message.headers or {}).items())
 
 
 class _Endpoint:

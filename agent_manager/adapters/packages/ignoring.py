@@ -7,12 +7,13 @@ from functools import lru_cache
 from pathspec import GitIgnoreSpec
 
 IGNORED_BY_DEFAULT = (
+    # First, so that what is taken back here is not taken back of what follows.
+    *("core", "core.[0-9]*", "!core/", "!core.[0-9]*/"),
     *("__pycache__/", "*.py[co]", "*.egg-info/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/"),
     *(".git", ".hg/", ".svn/", ".idea/", ".vscode/", ".DS_Store"),
     *(".venv/", "venv/", "node_modules/"),
     *("*.log", "*.log.[0-9]*", "*.pid", "*.sock"),
     *("*.db", "*.db-*", "*.sqlite", "*.sqlite-*", "*.sqlite3", "*.sqlite3-*"),
-    *("core", "!core/", "core.[0-9]*"),
     *("*~", "*.sw[op]", ".#*", "4913", "*.tmp", "*.part", ".nfs*"),
 )
 """Patterns as in a `.gitignore`. `4913` is what Vim creates to find out whether it may write; `core`

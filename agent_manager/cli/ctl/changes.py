@@ -64,16 +64,13 @@ async def _change(api: Api, agent_id: str, change: Change) -> Outcome:
 
 def _judged(result: ChangeResult, change: Change) -> tuple[str, ExitCode]:
     if result.done:
-        behind = "; its package cannot be taken as it is now: `agentctl packages`" if result.agent.faults else ""
-        return f"{change.wanted}{_pids(result.agent)}{behind}", ExitCode.OK
+        faulty = "; its package cannot be taken as it is now: `agentctl packages`" if result.agent.faults else ""
+        return f"{change.wanted}{_pids(result.agent)}{faulty}", ExitCode.OK
     if not change.wait_s:
         return f"{change.verb} accepted", ExitCode.OK
-    states = ", ".join(
-        f"{instance.id} is {instance.status} ({instance.reason})"
-        for instance in result.agent.instances
-        if instance.status != change.wanted
-    )
-    has_given_up = any(instance.status == _GIVEN_UP for instance in result.agent.instances)
+    behind = [instance for instance in result.agent.instances if instance.status != change.wanted]
+    states = ", ".join(f"{instance.id} is {instance.status} ({instance.reason})" for instance in behind)
+    has_given_up = change.wanted == "running" and {instance.status for instance in behind} == {_GIVEN_UP}
     return f"not {change.wanted}{'' if has_given_up else ' yet'}{f': {states}' if states else ''}", ExitCode.NOT_DONE
 
 

@@ -185,9 +185,9 @@ async def test_a_slow_request_holds_up_nobody_and_too_many_are_told_to_come_back
     manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     monkeypatch.setattr(endpoints_module, limit, value)
-    body = b"{}".ljust(1_000)
+    body, heads = b"{}".ljust(500), {"Of-No-Use": "x" * 491}
     release = held_back(manager)
-    held = [asyncio.create_task(ask(service, own(operations.AGENTS_LIST), body)) for _ in range(3)]
+    held = [asyncio.create_task(ask(service, own(operations.AGENTS_LIST), body, **heads)) for _ in range(3)]
     await eventually(lambda: len(manager.calls) == 3)
     busy = (await ask(service, own(operations.AGENTS_LIST), body))["error"]
     assert (busy["code"], busy["retryable"]) == ("busy", True)
@@ -196,10 +196,11 @@ async def test_a_slow_request_holds_up_nobody_and_too_many_are_told_to_come_back
     assert (await ask(service, own(operations.AGENTS_LIST), body))["status"] == "success"
 
 
+@pytest.mark.parametrize(("limit", "value"), [("MAX_WAITING", 1), ("MAX_BYTES_AT_ONCE", 150)])
 async def test_those_who_wait_for_a_change_leave_room_for_others(
-    manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, service: Client, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(endpoints_module, "MAX_WAITING", 1)
+    monkeypatch.setattr(endpoints_module, limit, value)
     release = held_back(manager)
     body = b'{"agent_id": "echo", "params": {"wait_s": 300}}'
     held = asyncio.create_task(ask(service, own(operations.AGENTS_STOP), body))

@@ -119,11 +119,14 @@ async def test_what_an_agent_writes_and_tools_leave_is_no_change(tmp_path: Path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         assert await digest_in(tmp_path) == before
-    for counts in ("keep.log", "core/module.py"):
+    for counts in ("keep.log", "core/module.py", "core.2/module.py"):
         (folder / counts).parent.mkdir(exist_ok=True)
         (folder / counts).touch()
         earlier, before = before, await digest_in(tmp_path)
         assert before != earlier
+    (folder / "core/__pycache__").mkdir()
+    (folder / "core/__pycache__/cached").touch()
+    assert await digest_in(tmp_path) == before
 
 
 async def test_what_is_run_counts_whatever_is_ignored(tmp_path: Path) -> None:

@@ -135,6 +135,20 @@ async def test_whoever_waits_is_told_that_an_instance_has_given_up(bench: Bench)
     assert bench.status() == "error"
 
 
+async def test_nobody_waits_for_those_that_are_held_back_by_one_that_has_given_up(bench: Bench) -> None:
+    await bench.save(replace(agent(), replicas=2))
+    bench.follow_desired_state()
+    for name in ("echo_0", "echo_1"):
+        await bench.started(name)
+        bench.heartbeat(name)
+    waiting = bench.tasks.create_task(bench.commands.restart("echo", actor=None, wait_s=300.0))
+    await eventually(lambda: bench.instance("echo_0").incarnation == 2)
+    await bench.started("echo_0")
+    bench.launcher.end("echo_0", code=78)
+    assert (await asyncio.wait_for(waiting, 20.0)).done is False
+    assert bench.status("echo_1") == "running"
+
+
 async def test_a_wait_that_is_too_short_changes_nothing_but_the_answer(bench: Bench) -> None:
     await bench.save(agent(lifecycle=Lifecycle.READY))
     bench.follow_desired_state()

@@ -119,31 +119,51 @@ async def test_what_another_launch_says_is_ignored(bench: Bench) -> None:
     assert bench.supervisor.heartbeats == {}
 
 
+async def a_few_turns() -> None:
+    """Of the event loop: what is told at the end of one has been told."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 async def test_metadata_is_written_on_every_change_but_not_on_mere_heartbeats(bench: Bench) -> None:
     await bench.running()
-    await asyncio.sleep(0)
+    await a_few_turns()
     assert bench.launcher.metadata["echo_0"] == bench.instance()
     written = len(bench.launcher.updates)
     bench.clock.advance(1.0)
     for _ in range(5):
         bench.heartbeat()
-    await asyncio.sleep(0)
+    await a_few_turns()
     assert len(bench.launcher.updates) == written
     bench.aim(run=False)
-    await asyncio.sleep(0)
-    assert len(bench.launcher.updates) > written
-    assert bench.launcher.metadata["echo_0"] == bench.instance()
+    await a_few_turns()
+    assert bench.launcher.updates[written].target.run is False
 
 
 async def test_what_changes_in_one_turn_is_told_once_and_a_new_launch_takes_it_along(bench: Bench) -> None:
     await bench.running()
-    await asyncio.sleep(0)
+    await a_few_turns()
     written = len(bench.launcher.updates)
     bench.launcher.end("echo_0")
     await bench.started()
-    await asyncio.sleep(0)
+    await a_few_turns()
     assert [instance.status for instance in bench.launcher.updates[written:]] == ["starting"]
     assert bench.launcher.metadata["echo_0"] == bench.instance()
+
+
+async def test_a_launch_that_waits_for_its_turn_takes_nothing_along_yet() -> None:
+    async with made(starts_at_once=1) as bench:
+        await bench.running("echo_0")
+        bench.aim(agent_id="slow", ordinal=0)
+        await bench.started("slow_0")
+        bench.launcher.end("echo_0", code=3)
+        await eventually(lambda: bench.launcher.metadata["echo_0"].last_exit is not None)
+        told = bench.launcher.metadata["echo_0"]
+        assert told.last_exit is not None
+        assert told.last_exit.code == 3
+        assert told.launch is not None
+        assert told.launch.ended
+        assert bench.launcher.slots["echo_0"] == told.launch.launch_id
 
 
 async def test_whoever_takes_over_knows_why_a_process_is_told_to_end(bench: Bench) -> None:
