@@ -16,8 +16,8 @@ IGNORED_BY_DEFAULT = (
     *("*.db", "*.db-*", "*.sqlite", "*.sqlite-*", "*.sqlite3", "*.sqlite3-*"),
     *("*~", "*.sw[op]", ".#*", "4913", "*.tmp", "*.part", ".nfs*"),
 )
-"""Patterns as in a `.gitignore`. `4913` is what Vim creates to find out whether it may write; `core`
-is what the kernel leaves of a process that crashed, but no folder of that name.
+"""Patterns as in a `.gitignore`. `4913` is what Vim creates to find out whether it may write, `core` what the kernel
+leaves of a process that crashed; no folder of that name is meant.
 """
 
 _KNOWN = 100_000
