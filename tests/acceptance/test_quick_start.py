@@ -76,6 +76,7 @@ async def test_the_terminal_says_where_everything_is_and_then_a_line_per_event(s
         "pids",
         "reloads",
         "reloads_refused",
+        "cgroups",
         "reload_refused",
     }
     assert set(state["pids"]) == {"launcher", "manager", "api", "nats"}
