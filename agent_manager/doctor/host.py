@@ -101,13 +101,6 @@ def isolation(patient: Patient) -> Iterator[Finding]:
     controllers = state.get("cgroups")
     if controllers is not None:
         yield ok("process trees", "each launch has a cgroup of its own")
-        missing = [words for controller, words in _UNBOUND.items() if controller not in controllers]
-        if missing:
-            yield warning(
-                "limits",
-                f"cgroups do not bound everything here: {'; '.join(missing)}",
-                "hand the controllers down to the node: Delegate=yes in the unit, or a container with its own cgroup",
-            )
     elif "cgroups" not in state and any(_writable_cgroups()):
         yield ok("process trees", "cgroup v2 can be written; a node that runs says what it has of it")
     else:
@@ -116,6 +109,13 @@ def isolation(patient: Patient) -> Iterator[Finding]:
             "there is no cgroup v2 that can be written: what an agent starts is found by group, session and "
             "environment, which a process that hides on purpose escapes",
             "run the node under systemd with Delegate=yes, or in a container with a writable cgroup",
+        )
+    missing = [words for controller, words in _UNBOUND.items() if controller not in (controllers or ())]
+    if "cgroups" in state and missing:
+        yield warning(
+            "limits",
+            f"cgroups do not bound everything here: {'; '.join(missing)}",
+            "hand the controllers down to the node: Delegate=yes in the unit, or a container with its own cgroup",
         )
     yield warning(
         "isolation",

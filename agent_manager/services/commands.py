@@ -107,17 +107,19 @@ class Commands:
         self.announcer.event(event)
         self.reconciler.nudge(agent_id)
         if wait_s > 0:
-            await self.supervisor.until(lambda: self._is_done(agent) or self._has_failed(agent), wait_s)
+            await self.supervisor.until(lambda: self._outcome(agent) is not None, wait_s)
         faults = package.faults if package is not None else ()
-        return Changed(agent=agent, faults=faults, done=self._is_done(agent))
+        return Changed(agent=agent, faults=faults, done=self._outcome(agent) is True)
 
-    def _is_done(self, agent: Agent) -> bool:
+    def _outcome(self, agent: Agent) -> bool | None:
+        """Whether every instance has got there; False as soon as one has given up, None while neither holds.
+
+        Where one has given up, those that a rolling restart holds back behind it do not get there either.
+        """
         told = self._told(agent)
-        return len(told) == agent.replicas and all(instance.arrived for instance in told)
-
-    def _has_failed(self, agent: Agent) -> bool:
-        """Whether one has given up: it does not get there any more, nor do those that are to follow it."""
-        return any(instance.settled and not instance.arrived for instance in self._told(agent))
+        if any(instance.settled and not instance.arrived for instance in told):
+            return False
+        return True if len(told) == agent.replicas and all(instance.arrived for instance in told) else None
 
     def _told(self, agent: Agent) -> list[Instance]:
         """The instances that the agent is to have, as far as they aim at what was changed."""

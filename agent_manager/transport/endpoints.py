@@ -122,7 +122,10 @@ class Endpoints:
             yield
             return
         if self._waiting >= MAX_WAITING or self._bytes_at_once > MAX_BYTES_AT_ONCE // 2:
-            raise BusyError("as many requests as may wait for a change to be done; send it again, or without wait_s")
+            raise BusyError(
+                f"at most {MAX_WAITING} requests wait for a change, and none while half of {MAX_BYTES_AT_ONCE:,} bytes "
+                "are taken; send it again, or without wait_s"
+            )
         self._waiting += 1
         try:
             yield
@@ -161,7 +164,10 @@ class _Endpoint:
         self.tally.received += 1
         self._endpoints.observer.request_begun()
         if not self._endpoints.start(self, message):
-            busy = BusyError("as many requests as there is room for are being carried out; send it again")
+            busy = BusyError(
+                f"at most {MAX_AT_ONCE:,} requests of together {MAX_BYTES_AT_ONCE:,} bytes are carried out at once; "
+                "send it again"
+            )
             await self._reply(message, requests.failure(self._name, Heading(), busy), time.perf_counter_ns())
 
     async def answer(self, message: Msg) -> None:

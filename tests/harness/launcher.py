@@ -158,7 +158,7 @@ class RunningLauncher:
 
         def running() -> list[psutil.Process]:
             children = psutil.Process(self.process.pid).children()
-            return [child for child in children if _runs(child, "agent_manager.launcher.log_pump")]
+            return [child for child in children if runs(child, "agent_manager.launcher.log_pump")]
 
         process: psutil.Process = wait_until(running)[0]
         return process
@@ -221,9 +221,10 @@ class RunningLauncher:
             return False
 
 
-def _runs(process: psutil.Process, module: str) -> bool:
+def runs(process: psutil.Process, argument: str) -> bool:
+    """Whether it was started with this argument; one that has ended was not."""
     with contextlib.suppress(psutil.NoSuchProcess):  # which a zombie is as well
-        return module in process.cmdline()
+        return argument in process.cmdline()
     return False
 
 

@@ -43,7 +43,7 @@ async def faults(node: Node) -> list[Finding]:
     [
         (["cpu", "memory", "pids"], {"process trees": Severity.OK}),
         (["cpu"], {"process trees": Severity.OK, "limits": Severity.WARNING}),
-        (None, {"process trees": Severity.WARNING}),
+        (None, {"process trees": Severity.WARNING, "limits": Severity.WARNING}),
     ],
 )
 async def test_what_the_launcher_says_of_cgroups_counts(
@@ -55,7 +55,7 @@ async def test_what_the_launcher_says_of_cgroups_counts(
     found = [finding async for finding in examine({}, flags=[("--data-dir", "data_dir", node.data_dir)])]
     assert {each.subject: each.severity for each in found if each.subject in ("process trees", "limits")} == said
     (limits,) = [each.message for each in found if each.subject == "limits"] or [""]
-    assert ("`memory_mb`" in limits, "`cpu`" in limits) == ("limits" in said, False)
+    assert ("`memory_mb`" in limits, "`cpu`" in limits) == ("limits" in said, cgroups is None)
 
 
 async def test_agents_that_are_not_well_are_named_with_the_reason_and_what_to_do(node: Node) -> None:

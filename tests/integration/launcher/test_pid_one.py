@@ -1,13 +1,12 @@
 """The launcher as PID 1, as in a container: the kernel keeps signals from it that it does not handle."""
 
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.harness.launcher import NODE_PYTHON, manager_service, running_launcher, service, start_process
+from tests.harness.launcher import NODE_PYTHON, manager_service, running_launcher, runs, service, start_process
 from tests.harness.namespaces import AS_PID_ONE, needs_namespaces, pid_one
 from tests.harness.waiting import wait_until
 
@@ -72,11 +71,5 @@ def test_a_refusal_is_its_exit_code(tmp_path: Path) -> None:
 
 def child_with(init: psutil.Process, argument: str) -> psutil.Process:
     """The child that was started with this argument; others may end while it is looked for."""
-
-    def has_it(child: psutil.Process) -> bool:
-        with suppress(psutil.NoSuchProcess):
-            return argument in child.cmdline()
-        return False
-
-    found: psutil.Process = wait_until(lambda: [child for child in init.children() if has_it(child)])[0]
+    found: psutil.Process = wait_until(lambda: [child for child in init.children() if runs(child, argument)])[0]
     return found

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.harness.launcher import (
     has_ended,
     manager_service,
     running_launcher,
+    runs,
     service,
 )
 from tests.harness.waiting import wait_until
@@ -42,12 +42,6 @@ def _script(launcher: RunningLauncher, text: str) -> str:
     path = launcher.directory / "agent.py"
     path.write_text(text)
     return str(path)
-
-
-def _examines(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return "--examine" in process.cmdline()
-    return False
 
 
 def _reloaded(launcher: RunningLauncher) -> None:
@@ -133,7 +127,7 @@ def test_output_that_is_not_saved_yet_does_not_keep_the_next_version_out(
     else:
         launcher.manager.ask("release", slot="a")
     launcher.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: any(_examines(child) for child in init.children()))
+    wait_until(lambda: any(runs(child, "--examine") for child in init.children()))
     pump.resume()
     wait_until(lambda: launcher.managers[-1] is not before, 60.0)
     slots = launcher.manager.hello["slots"]
