@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.event_loop import EventLoop
 from agent_manager.launcher.exits import Exit
-from agent_manager.launcher.spawning import Spawner, SpawnFailure, read_status
+from agent_manager.launcher.spawning import ExecStatus, Spawner, SpawnFailure
 
 
 @dataclass(slots=True)
 class _Child:
-    status: int | None
+    status: ExecStatus | None
     on_started: Callable[[SpawnFailure | None], None]
     on_exit: Callable[[Exit], None]
 
@@ -58,18 +58,18 @@ class Children:
     def adopt(
         self,
         pid: int,
-        status: int | None,
+        status: ExecStatus | None,
         *,
         on_started: Callable[[SpawnFailure | None], None],
         on_exit: Callable[[Exit], None],
     ) -> None:
         """Follow a process that is, or is about to become, a child.
 
-        `status` is as `Spawner.spawn` returns it, None where it is known already that the program runs.
+        Without a status it is known already that the program runs.
         """
         self._children[pid] = child = _Child(status, on_started, on_exit)
         if status is not None:
-            self._loop.watch(status, lambda: self._read_status(child))
+            self._loop.watch(status.fileno(), lambda: self._read_status(child))
 
     def signal(self, pid: int, number: int) -> None:
         """Signal one process, if it is (still) here."""
@@ -99,11 +99,11 @@ class Children:
         if child.status is None:
             return
         try:
-            failure = read_status(child.status)
+            failure = child.status.read()
         except BlockingIOError:
             return
-        self._loop.unwatch(child.status)
-        os.close(child.status)
+        self._loop.unwatch(child.status.fileno())
+        child.status.close()
         child.status = None
         child.on_started(failure)
 

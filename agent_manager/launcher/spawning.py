@@ -4,7 +4,7 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -18,6 +18,12 @@ from agent_manager.launcher.becoming import (
     become,
     raise_descriptor_limit,
 )
+from agent_manager.launcher.limits import UNLIMITED
+
+try:
+    from agent_manager.launcher import _vfork
+except ImportError:  # it was installed where there is no compiler, or for a machine that it is not written for
+    _vfork = None  # type: ignore[assignment]  # so much the slower
 
 _RESETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
@@ -39,6 +45,29 @@ class SpawnFailure:
         return cls(step, reason)
 
 
+class ExecStatus:
+    """Tells how the exec of a child goes: readable (`fileno`) as soon as that is known, and to be closed then."""
+
+    def __init__(self, descriptor: int, memory: object = None) -> None:
+        """`descriptor` does not block; `memory` is what the child needs until it executes."""
+        self._descriptor = descriptor
+        self._memory = memory
+
+    def fileno(self) -> int:
+        """The descriptor, to be watched."""
+        return self._descriptor
+
+    def read(self) -> SpawnFailure | None:
+        """How the exec went: `None` when it succeeded. Raises BlockingIOError while that is open."""
+        report = os.read(self._descriptor, REPORT_LIMIT_BYTES)
+        return SpawnFailure.told(report) if report else None
+
+    def close(self) -> None:
+        """Give it up: the child has executed or ended."""
+        os.close(self._descriptor)
+        self._memory = None
+
+
 class Spawner:
     """Starts programs in sessions of their own, with defaults for everything a process inherits."""
 
@@ -50,26 +79,58 @@ class Spawner:
         _occupy_low_descriptors()
         _forbid_inheritance()
         self._launcher_pid = os.getpid()
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.open_files = open_files or resource.getrlimit(resource.RLIMIT_NOFILE)
         raise_descriptor_limit()
 
-    def spawn(self, program: Program) -> tuple[int, int]:
-        """Fork; the pid, and a non-blocking descriptor that tells how the exec went (`read_status`). Raises OSError."""
-        # Before the fork: afterwards every page that is written to is copied.
-        handled = [number for number in _RESETTABLE_SIGNALS if signal.getsignal(number) is not signal.SIG_DFL]
+    def spawn(self, program: Program) -> tuple[int, ExecStatus]:
+        """Start a program; its pid, and how that goes. Raises OSError."""
         status, status_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            # One that arrived between fork and exec would be handled by the launcher's handlers, in the child.
-            with linux.signals_blocked():
-                pid, entered = _fork(program.cgroup)
-                if pid == 0:
-                    self._become(program, status_writer, handled, entered=entered)
+            pid, memory = self._start(program, status_writer)
         except OSError:
             os.close(status)
             raise
         finally:
             os.close(status_writer)
-        return pid, status
+        return pid, ExecStatus(status, memory)
+
+    def _start(self, program: Program, status_writer: int) -> tuple[int, object]:
+        if _vfork is not None and _is_plain(program):
+            # Where a filter of system calls does not have `clone3`, or an argument holds a null byte.
+            with contextlib.suppress(OSError, ValueError):
+                return self._vfork(program, status_writer)
+        return self._fork(program, status_writer), None
+
+    def _vfork(self, program: Program, status_writer: int) -> tuple[int, object]:
+        name = program.argv[0]
+        soft, hard = self.open_files
+        standard = (self._null, program.stdout, program.stderr, program.control)
+        return _vfork.spawn(
+            tuple(map(os.fsencode, program.argv)),
+            tuple(os.fsencode(f"{key}={value}") for key, value in program.env.items()),
+            tuple(map(os.fsencode, _candidates(name, program.env))),
+            os.fsencode(program.cwd),
+            os.fsencode(f"cwd\n{program.cwd!r}: "),
+            os.fsencode(f"exec\n{name!r}: "),
+            tuple(-1 if given is None else given for given in standard),
+            status_writer,
+            self._launcher_pid if program.dies_with_launcher else 0,
+            program.no_new_privileges,
+            soft,
+            hard,
+            -1 if program.cgroup is None else program.cgroup,
+        )
+
+    def _fork(self, program: Program, status_writer: int) -> int:
+        # Before the fork: afterwards every page that is written to is copied.
+        handled = [number for number in _RESETTABLE_SIGNALS if signal.getsignal(number) is not signal.SIG_DFL]
+        # One that arrived between fork and exec would be handled by the launcher's handlers, in the child.
+        with linux.signals_blocked():
+            pid, entered = _fork(program.cgroup)
+            if pid == 0:
+                self._become(program, status_writer, handled, entered=entered)
+        return pid
 
     def _become(self, program: Program, status_writer: int, handled: Sequence[int], *, entered: bool) -> NoReturn:
         try:
@@ -94,10 +155,15 @@ def _fork(cgroup: int | None) -> tuple[int, bool]:
     return os.fork(), False
 
 
-def read_status(status: int) -> SpawnFailure | None:
-    """How the exec went: `None` when it succeeded. Raises BlockingIOError while that is open."""
-    report = os.read(status, REPORT_LIMIT_BYTES)
-    return SpawnFailure.told(report) if report else None
+def _is_plain(program: Program) -> bool:
+    """Whether it may be started in shared memory: nothing that could be ended in its place bounds it, nor as another
+    user, who must not reach that memory."""
+    return program.user is None and program.limits == UNLIMITED
+
+
+def _candidates(name: str, env: Mapping[str, str]) -> list[str]:
+    """The files that may be meant, as `os.execvpe` tries them."""
+    return [name] if "/" in name else [os.path.join(directory, name) for directory in os.get_exec_path(env)]
 
 
 def _occupy_low_descriptors() -> None:

@@ -14,7 +14,7 @@ from agent_manager.launcher.children import Children
 from agent_manager.launcher.descriptor_passing import receive_with_sender
 from agent_manager.launcher.event_loop import EventLoop, Timer
 from agent_manager.launcher.exits import Exit
-from agent_manager.launcher.spawning import SpawnFailure
+from agent_manager.launcher.spawning import ExecStatus, SpawnFailure
 
 _PATIENCE_S = 10.0
 _MOST_AT_ONCE = 32
@@ -145,7 +145,8 @@ class ZygoteClient:
         if data and pid:
             self.has_forked = True
             request.on_forked(pid)
-            self._children.adopt(pid, answers.detach(), on_started=request.on_started, on_exit=request.on_exit)
+            status = ExecStatus(answers.detach())
+            self._children.adopt(pid, status, on_started=request.on_started, on_exit=request.on_exit)
         else:
             answers.close()
             request.on_refused()

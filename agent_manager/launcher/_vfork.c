@@ -1,0 +1,272 @@
+/* A child that shares the memory of the launcher until it executes its program: `clone3` with CLONE_VM.
+
+   An ordinary fork of an interpreter costs milliseconds: page tables are copied, every page that either side writes to
+   is copied, and all of it is thrown away when the program is executed. Unlike vfork(2) the launcher goes on meanwhile:
+   a program on a file system that hangs must not hold it up. Therefore the child
+   - has a stack of its own, in a block that the launcher keeps until the child has closed its status pipe, which it
+     does by executing or by ending: after it has left this memory;
+   - makes raw system calls only, since `errno` is shared, too;
+   - touches nothing outside its block but constants. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#if !defined(__x86_64__) || !defined(__GLIBC__)
+#error "written for x86-64 and the GNU C library only; without this module the launcher forks"
+#endif
+
+#define STACK_BYTES (32 * 1024)
+#define REPORT_BYTES 2048
+#define SIGNALS 64
+#define INTO_CGROUP 0x200000000ULL
+
+struct clone_arguments {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+
+/* What rt_sigaction(2) takes; of its mask 64 bits. */
+struct kernel_action {
+    uint64_t handler, flags, restorer, mask;
+};
+
+struct plan {
+    char **argv, **env, **candidates;
+    const char *cwd, *cwd_report, *exec_report;
+    int descriptors[4];
+    int status, launcher_pid, no_new_privileges;
+    struct rlimit open_files;
+};
+
+static inline long call(long number, long a, long b, long c, long d)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+static void end(void)
+{
+    for (;;)
+        call(SYS_exit_group, 127, 0, 0, 0);
+}
+
+static char *append(char *to, const char *limit, const char *text)
+{
+    while (*text && to < limit)
+        *to++ = *text++;
+    return to;
+}
+
+/* `report` is the step and what it was done with; the kernel's reason is appended. */
+static void fail(const struct plan *plan, const char *report, long result)
+{
+    char text[REPORT_BYTES];
+    const char *limit = text + sizeof text;
+    const char *reason = strerrordesc_np((int)-result);
+    char *stop = append(text, limit, report);
+    stop = append(stop, limit, reason ? reason : "unknown error");
+    call(SYS_write, plan->status, (long)text, stop - text, 0);
+    end();
+}
+
+static void check(const struct plan *plan, const char *report, long result)
+{
+    if (result < 0)
+        fail(plan, report, result);
+}
+
+static void execute(const struct plan *plan)
+{
+    long reason = 0;
+    for (char **candidate = plan->candidates; *candidate; candidate++) {
+        long result = call(SYS_execve, (long)*candidate, (long)plan->argv, (long)plan->env, 0);
+        if (reason == 0 || (reason == -ENOENT || reason == -ENOTDIR))
+            reason = result;
+    }
+    fail(plan, plan->exec_report, reason);
+}
+
+static void child(struct plan *plan)
+{
+    check(plan, "fork\n", call(SYS_setsid, 0, 0, 0, 0));
+    for (int number = 0; number < 4; number++)
+        if (plan->descriptors[number] >= 0)
+            check(plan, "output\n", call(SYS_dup2, plan->descriptors[number], number, 0, 0));
+    check(plan, "limits\nopen_files: ", call(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&plan->open_files, 0));
+    if (plan->no_new_privileges)
+        check(plan, "user\n", call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0));
+    if (plan->launcher_pid) {
+        check(plan, "user\n", call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0));
+        if (call(SYS_getppid, 0, 0, 0, 0) != plan->launcher_pid)
+            end();
+    }
+    check(plan, plan->cwd_report, call(SYS_chdir, (long)plan->cwd, 0, 0, 0));
+    struct kernel_action by_default = {0};
+    for (int number = 1; number <= SIGNALS; number++)
+        call(SYS_rt_sigaction, number, (long)&by_default, 0, sizeof by_default.mask);
+    uint64_t none = 0;
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none);
+    execute(plan);
+}
+
+/* `clone` or `clone3`, with its arguments: the child runs on its stack and never comes back. */
+static long fork_sharing(long number, long first, long second, struct plan *plan)
+{
+    long result;
+    register long third __asm__("r10") = 0;
+    register long fourth __asm__("r8") = 0;
+    register struct plan *given __asm__("r12") = plan;
+    register void (*run)(struct plan *) __asm__("r13") = child;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r12, %%rdi\n\t"
+                     "call *%%r13\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(result)
+                     : "0"(number), "D"(first), "S"(second), "d"(0), "r"(third), "r"(fourth), "r"(given), "r"(run)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+static long start(struct plan *plan, char *stack, int cgroup)
+{
+    uint64_t all = ~0ULL, before;
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof all);
+    long pid;
+    if (cgroup < 0) {
+        /* Filters of container engines do not have clone3. */
+        pid = fork_sharing(SYS_clone, CLONE_VM | SIGCHLD, (long)(stack + STACK_BYTES), plan);
+    } else {
+        struct clone_arguments how = {
+            .flags = CLONE_VM | INTO_CGROUP,
+            .exit_signal = SIGCHLD,
+            .stack = (uint64_t)stack,
+            .stack_size = STACK_BYTES,
+            .cgroup = (uint64_t)cgroup,
+        };
+        pid = fork_sharing(SYS_clone3, (long)&how, sizeof how, plan);
+    }
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before);
+    return pid;
+}
+
+static size_t room(PyObject *texts)
+{
+    Py_ssize_t count = PyTuple_Size(texts);
+    size_t bytes = ((size_t)count + 1) * sizeof(char *);
+    for (Py_ssize_t at = 0; at < count; at++)
+        bytes += (size_t)PyBytes_Size(PyTuple_GetItem(texts, at)) + 1;
+    return bytes;
+}
+
+static char *text_into(char **free_bytes, PyObject *text)
+{
+    size_t bytes = (size_t)PyBytes_Size(text) + 1;
+    char *copy = *free_bytes;
+    memcpy(copy, PyBytes_AsString(text), bytes);
+    *free_bytes += bytes;
+    return copy;
+}
+
+static char **texts_into(char ***free_pointers, char **free_bytes, PyObject *texts)
+{
+    char **list = *free_pointers;
+    Py_ssize_t count = PyTuple_Size(texts);
+    for (Py_ssize_t at = 0; at < count; at++)
+        list[at] = text_into(free_bytes, PyTuple_GetItem(texts, at));
+    list[count] = NULL;
+    *free_pointers += count + 1;
+    return list;
+}
+
+static int all_texts(PyObject *texts)
+{
+    for (Py_ssize_t at = 0; at < PyTuple_Size(texts); at++)
+        if (PyBytes_AsStringAndSize(PyTuple_GetItem(texts, at), &(char *){NULL}, NULL) < 0)
+            return 0; /* none, or with a null byte in it */
+    return 1;
+}
+
+static void release(PyObject *memory)
+{
+    free(PyCapsule_GetPointer(memory, NULL));
+}
+
+static PyObject *spawn(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *argv, *env, *candidates, *cwd, *cwd_report, *exec_report;
+    int descriptors[4], status, launcher_pid, no_new_privileges, cgroup;
+    unsigned long long soft, hard;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!SSS(iiii)iipKKi", &PyTuple_Type, &argv, &PyTuple_Type, &env, &PyTuple_Type,
+                          &candidates, &cwd, &cwd_report, &exec_report, &descriptors[0], &descriptors[1],
+                          &descriptors[2], &descriptors[3], &status, &launcher_pid, &no_new_privileges, &soft,
+                          &hard, &cgroup))
+        return NULL;
+    if (!all_texts(argv) || !all_texts(env) || !all_texts(candidates))
+        return NULL;
+
+    size_t bytes = STACK_BYTES + sizeof(struct plan) + room(argv) + room(env) + room(candidates) +
+                   (size_t)(PyBytes_Size(cwd) + PyBytes_Size(cwd_report) + PyBytes_Size(exec_report)) + 3;
+    char *block = malloc(bytes);
+    if (block == NULL)
+        return PyErr_NoMemory();
+    PyObject *memory = PyCapsule_New(block, NULL, release);
+    if (memory == NULL) {
+        free(block);
+        return NULL;
+    }
+    struct plan *plan = (struct plan *)(block + STACK_BYTES);
+    char **free_pointers = (char **)(plan + 1);
+    char *free_bytes =
+        (char *)(free_pointers + PyTuple_Size(argv) + PyTuple_Size(env) + PyTuple_Size(candidates) + 3);
+    plan->argv = texts_into(&free_pointers, &free_bytes, argv);
+    plan->env = texts_into(&free_pointers, &free_bytes, env);
+    plan->candidates = texts_into(&free_pointers, &free_bytes, candidates);
+    plan->cwd = text_into(&free_bytes, cwd);
+    plan->cwd_report = text_into(&free_bytes, cwd_report);
+    plan->exec_report = text_into(&free_bytes, exec_report);
+    memcpy(plan->descriptors, descriptors, sizeof descriptors);
+    plan->status = status;
+    plan->launcher_pid = launcher_pid;
+    plan->no_new_privileges = no_new_privileges;
+    plan->open_files.rlim_cur = soft;
+    plan->open_files.rlim_max = hard;
+
+    long pid = start(plan, block, cgroup);
+    if (pid < 0) {
+        Py_DECREF(memory);
+        errno = (int)-pid;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return Py_BuildValue("lN", pid, memory);
+}
+
+static PyMethodDef methods[] = {{"spawn", spawn, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_vfork", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__vfork(void)
+{
+    return PyModule_Create(&module);
+}
