@@ -1,12 +1,16 @@
-/* A child that shares the memory of the launcher until it executes its program: `clone3` with CLONE_VM.
+/* Children that share the memory of this process for a while, instead of copying it.
 
-   An ordinary fork of an interpreter costs milliseconds: page tables are copied, every page that either side writes to
-   is copied, and all of it is thrown away when the program is executed. Unlike vfork(2) the launcher goes on meanwhile:
-   a program on a file system that hangs must not hold it up. Therefore the child
+   An ordinary fork of an interpreter costs milliseconds: page tables are copied, and every page that either side writes
+   to. All of that is thrown away when a program is executed, or when the child only forks once more.
+
+   `spawn`: a child that executes a program. Unlike vfork(2) the launcher goes on meanwhile: a program on a file system
+   that hangs must not hold it up. Therefore the child
    - has a stack of its own, in a block that the launcher keeps until the child has closed its status pipe, which it
-     does by executing or by ending: after it has left this memory;
+     does by executing or by ending, after it has left this memory;
    - makes raw system calls only, since `errno` is shared, too;
-   - touches nothing outside its block but constants. */
+   - touches nothing outside its block but constants.
+
+   `fork_away`: a grandchild by an ordinary fork, whose parent in between is a vfork(2). */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -24,6 +28,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
 
 #if !defined(__x86_64__) || !defined(__GLIBC__)
 #error "written for x86-64 and the GNU C library only; without this module the launcher forks"
@@ -32,6 +40,7 @@
 #define STACK_BYTES (32 * 1024)
 #define REPORT_BYTES 2048
 #define SIGNALS 64
+#define RSEQ_BYTES 32 /* what every kernel takes */
 #define INTO_CGROUP 0x200000000ULL
 
 struct clone_arguments {
@@ -127,7 +136,7 @@ static void child(struct plan *plan)
     execute(plan);
 }
 
-/* `clone` or `clone3`, with its arguments: the child runs on its stack and never comes back. */
+/* How a child with the memory of this process begins, on a stack of its own (`clone`, `clone3`). It never comes back. */
 static long fork_sharing(long number, long first, long second, struct plan *plan)
 {
     long result;
@@ -263,7 +272,92 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
     return Py_BuildValue("lN", pid, memory);
 }
 
-static PyMethodDef methods[] = {{"spawn", spawn, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+/* What comes of the process between this one and its grandchild. */
+struct birth {
+    long between, grandchild;
+};
+
+/* In the process between, which ends here; only the grandchild comes back. It comes of the C library's own fork, which
+   tells all libraries that want to know. */
+static void bear(struct birth *birth)
+{
+    birth->between = call(SYS_getpid, 0, 0, 0, 0);
+    call(SYS_setpgid, 0, 0, 0, 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+#ifdef RSEQ_SIG
+        /* Lost with the process between, which to the kernel looked like a new thread. */
+        if (__rseq_size > 0)
+            call(SYS_rseq, (long)((char *)__builtin_thread_pointer() + __rseq_offset), RSEQ_BYTES, 0, RSEQ_SIG);
+#endif
+        return;
+    }
+    birth->grandchild = pid < 0 ? -errno : pid;
+    end();
+}
+
+/* As vfork(2): this process stands still until the other has ended, which runs on the same stack, below all that is in
+   use. The grandchild has a copy of it and goes up again. */
+static long fork_between(long number, long first, long second, struct birth *birth)
+{
+    long result;
+    register long third __asm__("r10") = 0;
+    register long fourth __asm__("r8") = 0;
+    register struct birth *given __asm__("r12") = birth;
+    register void (*run)(struct birth *) __asm__("r13") = bear;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "mov %%rsp, %%r14\n\t"
+                     "sub $512, %%rsp\n\t"
+                     "and $-16, %%rsp\n\t"
+                     "mov %%r12, %%rdi\n\t"
+                     "call *%%r13\n\t"
+                     "mov %%r14, %%rsp\n\t"
+                     "xor %%eax, %%eax\n"
+                     "1:"
+                     : "=a"(result), "+D"(first), "+S"(second), "+r"(third), "+r"(fourth)
+                     : "0"(number), "d"(0), "r"(given), "r"(run)
+                     : "rcx", "r9", "r11", "r14", "cc", "memory", "st", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
+                       "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    return result;
+}
+
+static PyObject *fork_away(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    int cgroup;
+    if (!PyArg_ParseTuple(arguments, "i", &cgroup))
+        return NULL;
+    struct birth birth = {0, 0};
+    struct clone_arguments how = {
+        .flags = CLONE_VM | CLONE_VFORK | INTO_CGROUP,
+        .exit_signal = SIGCHLD,
+        .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
+    };
+    PyOS_BeforeFork();
+    long between = cgroup < 0 ? fork_between(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, &birth)
+                              : fork_between(SYS_clone3, (long)&how, sizeof how, &birth);
+    if (between == 0) {
+        PyOS_AfterFork_Child();
+        return PyLong_FromLong(birth.between);
+    }
+    if (between > 0)
+        call(SYS_wait4, between, 0, 0, 0);
+    PyOS_AfterFork_Parent();
+    long result = between < 0 ? between : birth.grandchild;
+    if (result <= 0) {
+        errno = result < 0 ? (int)-result : EINTR;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyLong_FromLong(0);
+}
+
+static PyMethodDef methods[] = {
+    {"spawn", spawn, METH_VARARGS, NULL},
+    {"fork_away", fork_away, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_vfork", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__vfork(void)

@@ -10,6 +10,14 @@ import signal
 import time
 from collections.abc import Iterator
 
+try:
+    from agent_manager.launcher import _vfork
+except ImportError:  # it was installed where there is no compiler, or for a machine that it is not written for
+    _vfork = None  # type: ignore[assignment]  # so much the slower
+
+vfork = _vfork
+"""Children without copies; None where there is no such module."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38

@@ -20,11 +20,6 @@ from agent_manager.launcher.becoming import (
 )
 from agent_manager.launcher.limits import UNLIMITED
 
-try:
-    from agent_manager.launcher import _vfork
-except ImportError:  # it was installed where there is no compiler, or for a machine that it is not written for
-    _vfork = None  # type: ignore[assignment]  # so much the slower
-
 _RESETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -96,7 +91,7 @@ class Spawner:
         return pid, ExecStatus(status, memory)
 
     def _start(self, program: Program, status_writer: int) -> tuple[int, object]:
-        if _vfork is not None and _is_plain(program):
+        if linux.vfork is not None and _is_plain(program):
             # Where a filter of system calls does not have `clone3`, or an argument holds a null byte.
             with contextlib.suppress(OSError, ValueError):
                 return self._vfork(program, status_writer)
@@ -106,7 +101,7 @@ class Spawner:
         name = program.argv[0]
         soft, hard = self.open_files
         standard = (self._null, program.stdout, program.stderr, program.control)
-        return _vfork.spawn(
+        return linux.vfork.spawn(
             tuple(map(os.fsencode, program.argv)),
             tuple(os.fsencode(f"{key}={value}") for key, value in program.env.items()),
             tuple(map(os.fsencode, _candidates(name, program.env))),

@@ -49,7 +49,7 @@ def _end_as_interrupted() -> None:
 if __name__ == "__main__":
     atexit.register(_end_as_interrupted)  # first, so that it is carried out last
 
-from agent_manager.launcher import linux, memory_layout, process_text
+from agent_manager.launcher import memory_layout, process_text
 from agent_manager.launcher.becoming import (
     CONTROL_DESCRIPTOR,
     LAUNCH_ID_VARIABLE,
@@ -60,6 +60,7 @@ from agent_manager.launcher.becoming import (
     become,
 )
 from agent_manager.launcher.descriptor_passing import receive
+from agent_manager.launcher.forking import Birth, fork_away
 from agent_manager.launcher.limits import Limits
 
 HERE = b"here"
@@ -74,9 +75,6 @@ _LONGEST_REHEARSALS_S = 3.0
 
 _TOLD_BY = (LAUNCH_ID_VARIABLE, "AGENT_MANAGER_")
 """By these the launcher tells whose a process is."""
-_NO_MORE = 3
-"""How the process between zygote and instances ends where there will not be another one."""
-
 _CANNOT_OPEN = 2
 """How Python ends that was told to run a file it cannot open."""
 
@@ -105,6 +103,12 @@ class Asked:
 
     answers: socket.socket
     cgroup: int | None
+
+    def close(self) -> None:
+        """Give it up."""
+        self.answers.close()
+        if self.cgroup is not None:
+            os.close(self.cgroup)
 
 
 class Imported:
@@ -190,31 +194,20 @@ def _rehearse(rehearsals: dict[str, Callable[[], object]], imported: Imported) -
 
 
 def serve(control: socket.socket, imported: Imported) -> Order | None:
-    """Fork what is asked for: None once the launcher is gone, or what is here is stale; in every instance its order.
-
-    The process between this one and the instances is there before it is needed, since its fork takes time as well.
-    """
+    """Fork what is asked for: None once the launcher is gone, or what is here is stale; in every instance its order."""
     while True:
+        asked = _next_asked(control)
+        if asked is None or not _is_fresh(imported):
+            return None
         sys.stdout.flush()
         sys.stderr.flush()
-        intermediate = os.fork()
-        if intermediate == 0:
-            order = _fork_next(control, imported)
-            if order is None:
-                os._exit(0)
-            return order
-        _, status = os.waitpid(intermediate, 0)
-        if os.waitstatus_to_exitcode(status) == _NO_MORE or not _is_fresh(imported):
-            return None
-
-
-def _fork_next(control: socket.socket, imported: Imported) -> Order | None:
-    """Wait for what is asked for next, and fork it; ends this process where nothing will be forked any more."""
-    os.setpgid(0, 0)  # the end of the zygote is not the end of what it has forked
-    asked = _next_asked(control)
-    if not asked or not _is_fresh(imported):
-        os._exit(_NO_MORE)
-    return _fork_each(asked, imported)
+        try:
+            birth = fork_away(asked.cgroup)
+        except OSError:
+            birth = None  # refused: nobody has its socket any more
+        if birth is not None:
+            return _born(asked.answers, imported, birth)
+        asked.close()
 
 
 def _is_fresh(imported: Imported) -> bool:
@@ -226,65 +219,26 @@ def _is_fresh(imported: Imported) -> bool:
     return True
 
 
-def _next_asked(control: socket.socket) -> list[Asked]:
-    """All that wait, at least one; none when the launcher is gone."""
-    asked: list[Asked] = []
-    flags = 0
-    while True:
-        try:
-            _, descriptors = receive(control, _MESSAGE_LIMIT_BYTES, descriptors=2, flags=flags)
-        except BlockingIOError:
-            return asked
-        if not descriptors:
-            return []
-        answers, *cgroup = descriptors
-        asked.append(Asked(socket.socket(fileno=answers), cgroup[0] if cgroup else None))
-        flags = socket.MSG_DONTWAIT
+def _next_asked(control: socket.socket) -> Asked | None:
+    """Who is next; None when the launcher is gone."""
+    _, descriptors = receive(control, _MESSAGE_LIMIT_BYTES, descriptors=2)
+    if not descriptors:
+        return None
+    answers, *cgroup = descriptors
+    return Asked(socket.socket(fileno=answers), cgroup[0] if cgroup else None)
 
 
-def _fork_each(asked: list[Asked], imported: Imported, *, in_cgroup: bool = False) -> Order | None:
-    """In the process between zygote and instances, whose end makes these children of the launcher."""
-    intermediate = os.getpid()
-    between: list[int] = []
-    # Of several at once each enters by itself: they wait together, and save a fork each.
-    is_alone = len(asked) == 1
-    for each in asked:
-        try:
-            pid, is_between = _fork(each.cgroup if is_alone else None)
-        except OSError:
-            break
-        if pid == 0:
-            for other in asked:
-                if other is not each:
-                    other.answers.close()
-            if is_between:
-                return _fork_each([Asked(each.answers, None)], imported, in_cgroup=True)
-            try:
-                return _take_on(each.answers, imported, intermediate, in_cgroup=in_cgroup)
-            except (UnfitError, OSError, ValueError) as error:
-                sys.stderr.write(f"zygote: {error}; executed instead\n")
-                return None
-        each.answers.close()
-        if is_between:
-            between.append(pid)
-    for pid in between:
-        os.waitpid(pid, 0)
-    return None
+def _born(answers: socket.socket, imported: Imported, birth: Birth) -> Order:
+    """The order of this new process, which ends where it should not have been forked: it is executed instead."""
+    try:
+        return _take_on(answers, imported, birth)
+    except (UnfitError, OSError, ValueError) as error:
+        sys.stderr.write(f"zygote: {error}; executed instead\n")
+        sys.stderr.flush()
+        os._exit(0)
 
 
-def _fork(cgroup: int | None) -> tuple[int, bool]:
-    """The pid as of `os.fork`, and whether it is that of one more process between, born in the cgroup.
-
-    An instance comes from an ordinary fork, of which the libraries in it can be told. Raises OSError.
-    """
-    if cgroup is not None:
-        # Where a filter of system calls does not have it, the instance enters by itself.
-        with contextlib.suppress(OSError):
-            return linux.fork_into(cgroup), True
-    return os.fork(), False
-
-
-def _take_on(answers: socket.socket, imported: Imported, intermediate: int, *, in_cgroup: bool) -> Order:
+def _take_on(answers: socket.socket, imported: Imported, birth: Birth) -> Order:
     _, (text, *given) = receive(answers, _MESSAGE_LIMIT_BYTES, descriptors=4)
     with open(text, "rb") as file:
         told: dict[str, Any] = json.load(file)
@@ -299,11 +253,11 @@ def _take_on(answers: socket.socket, imported: Imported, intermediate: int, *, i
         stderr=given[-1],
         limits=Limits(**told["limits"]),
         no_new_privileges=told["no_new_privileges"],
-        cgroup=None if in_cgroup else cgroup,
+        cgroup=None if birth.in_cgroup else cgroup,
         bounded_by_cgroup=frozenset(told["bounded_by_cgroup"]),
     )
     imported.check_not_shadowed(_directory(program.argv[1]))
-    await_launcher(intermediate)
+    await_launcher(birth.between)
     answers.send(HERE)
     return Order(answers, program, told["launcher_pid"], tuple(told["open_files"]))
 

@@ -1,12 +1,17 @@
-"""Whether this machine lets a launcher make cgroups."""
+"""Cgroups, where this machine lets a launcher make them."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from agent_manager.launcher import cgroups
+from agent_manager.launcher.cgroups import Cgroup
+from agent_manager.launcher.limits import UNLIMITED
 
 
 def remove_cgroups(installation: str) -> None:
@@ -18,7 +23,19 @@ def remove_cgroups(installation: str) -> None:
 
 def wants_cgroups() -> None:
     """Skip the test where there are none to be had."""
+    with a_cgroup():
+        pass
+
+
+@contextmanager
+def a_cgroup() -> Iterator[Path]:
+    """The directory of an empty one; the test is skipped where there are none to be had."""
     found = cgroups.detect(f"test-{uuid.uuid4().hex}")
     if found is None:
         pytest.skip("no cgroup of version 2 may be made here")
-    found.close()
+    path = Path(found.make("one", UNLIMITED).export()["path"])
+    try:
+        yield path
+    finally:
+        Cgroup(path).remove()
+        found.close()

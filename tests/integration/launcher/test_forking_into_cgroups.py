@@ -3,16 +3,12 @@
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent_manager.launcher import cgroups
-from agent_manager.launcher.cgroups import Cgroup
-from agent_manager.launcher.limits import UNLIMITED
-from tests.harness.cgroups import wants_cgroups
+from tests.harness.cgroups import a_cgroup
 
 _IN_ITS_CGROUP = """
 reader, writer = os.pipe()
@@ -53,13 +49,8 @@ except ChildProcessError:
 
 @pytest.fixture
 def cgroup() -> Iterator[Path]:
-    wants_cgroups()
-    found = cgroups.detect(f"test-{uuid.uuid4().hex}")
-    assert found is not None
-    path = Path(found.make("one", UNLIMITED).export()["path"])
-    yield path
-    Cgroup(path).remove()
-    found.close()
+    with a_cgroup() as path:
+        yield path
 
 
 def _run(script: str, directory: Path) -> None:

@@ -13,11 +13,11 @@ _PROBE = Path(__file__).parents[2] / "harness" / "probe.py"
 _HEAD = """
 import os, resource, select, signal, sys
 from dataclasses import replace
-from agent_manager.launcher import becoming, spawning
+from agent_manager.launcher import linux, spawning
 from agent_manager.launcher.becoming import Program
 
 if sys.argv[1] == "fork":
-    spawning._vfork = None
+    linux.vfork = None
 spawner = spawning.Spawner()
 program = Program(argv=("/bin/true",), env={"PATH": "/usr/bin:/bin"}, cwd="/")
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent_manager.launcher import zygote
+from agent_manager.launcher.forking import Birth
 
 COMPLETE = {
     "descriptors": 3,
@@ -39,7 +40,7 @@ def _taken_on(ends: tuple[socket.socket, socket.socket], *, given: int, born: bo
         file.seek(0)
         nulls = [held.enter_context(open(os.devnull, "rb")) for _ in range(given)]
         socket.send_fds(launcher, [b"order"], [file.fileno(), *(null.fileno() for null in nulls)])
-        return zygote._take_on(instance, zygote.Imported(), 0, in_cgroup=born)
+        return zygote._take_on(instance, zygote.Imported(), Birth(between=0, in_cgroup=born))
 
 
 @pytest.mark.parametrize("in_cgroup", [True, False])
