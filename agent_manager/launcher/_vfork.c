@@ -287,8 +287,11 @@ static void bear(struct birth *birth)
     if (pid == 0) {
 #ifdef RSEQ_SIG
         /* Lost with the process between, which to the kernel looked like a new thread. */
-        if (__rseq_size > 0)
-            call(SYS_rseq, (long)((char *)__builtin_thread_pointer() + __rseq_offset), RSEQ_BYTES, 0, RSEQ_SIG);
+        if (__rseq_size > 0) {
+            char *thread;
+            __asm__("mov %%fs:0, %0" : "=r"(thread));
+            call(SYS_rseq, (long)(thread + __rseq_offset), RSEQ_BYTES, 0, RSEQ_SIG);
+        }
 #endif
         return;
     }
@@ -362,5 +365,6 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_vfork", NULL, -1, m
 
 PyMODINIT_FUNC PyInit__vfork(void)
 {
+    (void)strerrordesc_np(0); /* found by the linker now, and not by a child */
     return PyModule_Create(&module);
 }
