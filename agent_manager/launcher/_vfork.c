@@ -57,6 +57,7 @@ struct plan {
     const char *cwd, *cwd_report, *exec_report;
     int descriptors[4];
     int status, launcher_pid, no_new_privileges;
+    int cgroup; /* which is yet to be entered, or -1 */
     struct rlimit open_files;
 };
 
@@ -113,12 +114,23 @@ static void execute(const struct plan *plan)
     fail(plan, plan->exec_report, reason);
 }
 
+static void enter(const struct plan *plan)
+{
+    const char *report = "limits\ncgroup.procs: ";
+    long entrance = call(SYS_openat, plan->cgroup, (long)"cgroup.procs", O_WRONLY, 0);
+    check(plan, report, entrance);
+    check(plan, report, call(SYS_write, entrance, (long)"0", 1, 0));
+    call(SYS_close, entrance, 0, 0, 0);
+}
+
 static void child(struct plan *plan)
 {
     check(plan, "fork\n", call(SYS_setsid, 0, 0, 0, 0));
     for (int number = 0; number < 4; number++)
         if (plan->descriptors[number] >= 0)
             check(plan, "output\n", call(SYS_dup2, plan->descriptors[number], number, 0, 0));
+    if (plan->cgroup >= 0)
+        enter(plan);
     check(plan, "limits\nopen_files: ", call(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&plan->open_files, 0));
     if (plan->no_new_privileges)
         check(plan, "user\n", call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0));
@@ -162,11 +174,8 @@ static long start(struct plan *plan, char *stack, int cgroup)
 {
     uint64_t all = ~0ULL, before;
     call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof all);
-    long pid;
-    if (cgroup < 0) {
-        /* Filters of container engines do not have clone3. */
-        pid = fork_sharing(SYS_clone, CLONE_VM | SIGCHLD, (long)(stack + STACK_BYTES), plan);
-    } else {
+    long pid = -ENOSYS;
+    if (cgroup >= 0) {
         struct clone_arguments how = {
             .flags = CLONE_VM | INTO_CGROUP,
             .exit_signal = SIGCHLD,
@@ -175,6 +184,11 @@ static long start(struct plan *plan, char *stack, int cgroup)
             .cgroup = (uint64_t)cgroup,
         };
         pid = fork_sharing(SYS_clone3, (long)&how, sizeof how, plan);
+    }
+    if (pid < 0) {
+        /* Filters of container engines, and of systemd, do not have clone3. */
+        plan->cgroup = cgroup;
+        pid = fork_sharing(SYS_clone, CLONE_VM | SIGCHLD, (long)(stack + STACK_BYTES), plan);
     }
     call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before);
     return pid;
@@ -258,6 +272,7 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
     plan->exec_report = text_into(&free_bytes, exec_report);
     memcpy(plan->descriptors, descriptors, sizeof descriptors);
     plan->status = status;
+    plan->cgroup = -1;
     plan->launcher_pid = launcher_pid;
     plan->no_new_privileges = no_new_privileges;
     plan->open_files.rlim_cur = soft;

@@ -92,7 +92,7 @@ class Spawner:
 
     def _start(self, program: Program, status_writer: int) -> tuple[int, object]:
         if linux.vfork is not None and _is_plain(program):
-            # Where a filter of system calls does not have `clone3`, or an argument holds a null byte.
+            # Where an argument holds a null byte, or there can be no process: it will be told there.
             with contextlib.suppress(OSError, ValueError):
                 return self._vfork(program, status_writer)
         return self._fork(program, status_writer), None

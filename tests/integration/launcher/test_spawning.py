@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-_PROBE = Path(__file__).parents[2] / "harness" / "probe.py"
+from tests.harness import without_clone3
+from tests.harness.cgroups import a_cgroup
+
+
+_PROBE = Path(without_clone3.__file__).with_name("probe.py")
+_WITHOUT_CLONE3 = (sys.executable, without_clone3.__file__)
 _HEAD = """
 import os, resource, select, signal, sys
 from dataclasses import replace
@@ -69,14 +74,19 @@ for _ in range(500):
     run(program)
 print(anonymous_kb() - before)
 """
+_CGROUP = """
+cgroup = os.open(sys.argv[2], os.O_RDONLY | os.O_DIRECTORY)
+output = os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
+print(run(replace(program, argv=("cat", "/proc/self/cgroup"), cgroup=cgroup, stdout=output)))
+print(run(replace(program, cgroup=os.open("/", os.O_RDONLY | os.O_DIRECTORY)))[0].step)
+"""
 _BOTH = ("fork", "shared memory")
 
 
-def _run(script: str, way: str, *arguments: str, cwd: Path) -> str:
-    """In a process of its own, which a spawner changes."""
-    done = subprocess.run(
-        [sys.executable, "-c", _HEAD + script, way, *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+def _run(script: str, way: str, *arguments: str, cwd: Path, program: tuple[str, ...] = ()) -> str:
+    """In a process of its own, which a spawner changes; executed by this program."""
+    argv = [*program, sys.executable, "-c", _HEAD + script, way, *arguments]
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (os.EX_OK, "")
     return done.stdout
 
@@ -107,6 +117,15 @@ def test_what_fails_is_told_in_the_same_words(tmp_path: Path) -> None:
     assert told[0] == told[1]
     assert "exec 'tool': Permission denied 127\n" in told[1]
     assert told[1].endswith("(None, 0)\n(None, 0)\n")
+
+
+@pytest.mark.parametrize("way", _BOTH)
+@pytest.mark.parametrize("program", [(), _WITHOUT_CLONE3], ids=["with clone3", "without"])
+def test_a_program_is_in_its_cgroup(tmp_path: Path, way: str, program: tuple[str, ...]) -> None:
+    with a_cgroup() as cgroup:
+        told = _run(_CGROUP, way, str(cgroup), "found", cwd=tmp_path, program=program)
+        assert told == "(None, 0)\nlimits\n"
+        assert f"/{cgroup.parent.name}/{cgroup.name}\n" in (tmp_path / "found").read_text()
 
 
 def test_nothing_of_the_memory_stays(tmp_path: Path) -> None:
