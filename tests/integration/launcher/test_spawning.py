@@ -12,7 +12,6 @@ import pytest
 from tests.harness import without_clone3
 from tests.harness.cgroups import a_cgroup
 
-
 _PROBE = Path(without_clone3.__file__).with_name("probe.py")
 _WITHOUT_CLONE3 = (sys.executable, without_clone3.__file__)
 _HEAD = """
