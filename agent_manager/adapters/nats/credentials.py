@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +10,12 @@ from pathlib import Path
 
 from agent_manager.adapters.nats.jwt import user_jwt
 from agent_manager.adapters.nats.keyring import Issuer
-from agent_manager.adapters.nats.private_files import make_directory_of_others, make_private_directory, write_private
+from agent_manager.adapters.nats.private_files import (
+    create_private,
+    make_directory_of_others,
+    make_private_directory,
+    write_private,
+)
 from agent_manager.adapters.users import find_user
 from agent_manager.domain.identifiers import check_agent_id, split_instance_id
 from agent_manager.nats_access.credentials_file import read_credentials
@@ -143,13 +149,24 @@ class LaunchIdentities:
         )
         path = self._path(launch)
         if launch.run_as is None:
-            make_private_directory(path.parent)
-            write_private(path, text)
+            try:
+                self._write(path, text)
+            except FileNotFoundError:
+                make_private_directory(path.parent)
+                self._write(path, text)
         else:
+            # Each time: somebody else may have made it meanwhile.
             make_directory_of_others(path.parent)
-            write_private(path, text, owner=find_user(launch.run_as).uid)
+            self._write(path, text, owner=find_user(launch.run_as).uid)
         self._written(path, issued_at)
         return str(path)
+
+    def _write(self, path: Path, text: str, owner: int | None = None) -> None:
+        if path not in self._renewal_at:
+            with contextlib.suppress(FileExistsError):
+                create_private(path, text, owner=owner)
+                return
+        write_private(path, text, owner=owner)
 
     def renew(self, launches: Iterable[LaunchName]) -> None:
         """See the port. A file of an earlier manager that is missing or unreadable is due as well."""

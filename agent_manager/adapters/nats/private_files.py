@@ -40,21 +40,39 @@ def write_private(path: Path, text: str, *, durable: bool = False, owner: int | 
     OSError; the file is then as it was.
     """
     partial = f"{path.parent}/{PARTIAL_PREFIX}{os.urandom(8).hex()}"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    _create(partial, text, owner, durable=durable)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            if owner is not None:
-                os.fchown(file.fileno(), owner, -1)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         os.unlink(partial)
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def create_private(path: Path, text: str, *, owner: int | None = None) -> None:
+    """Make the file `path` (0600) with this text, which nobody looks for yet. `owner` None: ours.
+
+    Raises OSError, FileExistsError among them; then nothing is left of it.
+    """
+    _create(str(path), text, owner, durable=False)
+
+
+def _create(path: str, text: str, owner: int | None, *, durable: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if owner is not None:
+            os.fchown(descriptor, owner, -1)
+        unwritten = memoryview(text.encode())
+        while unwritten:
+            unwritten = unwritten[os.write(descriptor, unwritten) :]
+        if durable:
+            os.fsync(descriptor)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_manager.adapters.nats.private_files import make_private_directory, write_private
+from agent_manager.adapters.nats.private_files import create_private, make_private_directory, write_private
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +52,18 @@ def test_a_directory_is_its_owners_alone_also_when_it_was_there(tmp_path: Path) 
     for name in ("there", "new"):
         make_private_directory(tmp_path / name)
         assert mode(tmp_path / name) == 0o700
+
+
+def test_a_file_is_made_for_its_owner_alone_and_one_that_is_there_is_left(tmp_path: Path) -> None:
+    create_private(tmp_path / "a", "text" * 10_000)
+    assert (tmp_path / "a").read_text() == "text" * 10_000
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        create_private(tmp_path / "a", "other")
+    assert (tmp_path / "a").read_text() == "text" * 10_000
+
+
+def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        create_private(tmp_path / "a", "\ud800")
+    assert list(tmp_path.iterdir()) == []
