@@ -40,6 +40,7 @@
 #define STACK_BYTES (32 * 1024)
 #define REPORT_BYTES 2048
 #define SIGNALS 64
+#define WITH_RESTORER 0x04000000
 #define RSEQ_BYTES 32 /* what every kernel takes */
 #define INTO_CGROUP 0x200000000ULL
 
@@ -55,7 +56,7 @@ struct kernel_action {
 struct plan {
     char **argv, **env, **candidates;
     const char *cwd, *cwd_report, *exec_report;
-    int descriptors[4];
+    int descriptors[4]; /* from 1 on what to put there, or -1 */
     int status, launcher_pid, no_new_privileges;
     int cgroup; /* which is yet to be entered, or -1 */
     struct rlimit open_files;
@@ -65,14 +66,15 @@ static inline long call(long number, long a, long b, long c, long d)
 {
     long result;
     register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = 0; /* prctl(2) wants its unused ones to be 0 */
     __asm__ volatile("syscall"
                      : "=a"(result)
-                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
     return result;
 }
 
-static void end(void)
+__attribute__((noreturn)) static void end(void)
 {
     for (;;)
         call(SYS_exit_group, 127, 0, 0, 0);
@@ -86,7 +88,7 @@ static char *append(char *to, const char *limit, const char *text)
 }
 
 /* `report` is the step and what it was done with; the kernel's reason is appended. */
-static void fail(const struct plan *plan, const char *report, long result)
+__attribute__((noreturn)) static void fail(const struct plan *plan, const char *report, long result)
 {
     char text[REPORT_BYTES];
     const char *limit = text + sizeof text;
@@ -103,12 +105,12 @@ static void check(const struct plan *plan, const char *report, long result)
         fail(plan, report, result);
 }
 
-static void execute(const struct plan *plan)
+__attribute__((noreturn)) static void execute(const struct plan *plan)
 {
     long reason = 0;
     for (char **candidate = plan->candidates; *candidate; candidate++) {
         long result = call(SYS_execve, (long)*candidate, (long)plan->argv, (long)plan->env, 0);
-        if (reason == 0 || (reason == -ENOENT || reason == -ENOTDIR))
+        if (reason == 0 || reason == -ENOENT || reason == -ENOTDIR)
             reason = result;
     }
     fail(plan, plan->exec_report, reason);
@@ -123,12 +125,43 @@ static void enter(const struct plan *plan)
     call(SYS_close, entrance, 0, 0, 0);
 }
 
-static void child(struct plan *plan)
+__attribute__((noreturn)) static void die(void)
 {
-    check(plan, "fork\n", call(SYS_setsid, 0, 0, 0, 0));
-    for (int number = 0; number < 4; number++)
+    for (;;)
+        call(SYS_kill, call(SYS_getpid, 0, 0, 0, 0), SIGKILL, 0, 0);
+}
+
+/* As they are by default. Before Linux 5.16 a core dump kills all who have the same memory, and this process has the
+   launcher's for a few steps more: until its program is executed, which resets handlers, it ends by SIGKILL instead. */
+static void set_signals(void)
+{
+    static const int dumping[] = {SIGQUIT, SIGILL,  SIGTRAP, SIGABRT, SIGBUS,
+                                  SIGFPE,  SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS};
+    struct kernel_action action = {0};
+    for (int number = 1; number <= SIGNALS; number++)
+        call(SYS_rt_sigaction, number, (long)&action, 0, sizeof action.mask);
+    action.handler = action.restorer = (uint64_t)die;
+    action.flags = WITH_RESTORER;
+    for (size_t at = 0; at < sizeof dumping / sizeof *dumping; at++)
+        call(SYS_rt_sigaction, dumping[at], (long)&action, 0, sizeof action.mask);
+    uint64_t none = 0;
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none);
+}
+
+static void take_descriptors(const struct plan *plan)
+{
+    long null = call(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_CLOEXEC, 0);
+    check(plan, "output\n/dev/null: ", null);
+    check(plan, "output\n", call(SYS_dup2, null, 0, 0, 0));
+    for (int number = 1; number < 4; number++)
         if (plan->descriptors[number] >= 0)
             check(plan, "output\n", call(SYS_dup2, plan->descriptors[number], number, 0, 0));
+}
+
+__attribute__((noreturn)) static void child(struct plan *plan)
+{
+    check(plan, "fork\n", call(SYS_setsid, 0, 0, 0, 0));
+    take_descriptors(plan);
     if (plan->cgroup >= 0)
         enter(plan);
     check(plan, "limits\nopen_files: ", call(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&plan->open_files, 0));
@@ -140,16 +173,12 @@ static void child(struct plan *plan)
             end();
     }
     check(plan, plan->cwd_report, call(SYS_chdir, (long)plan->cwd, 0, 0, 0));
-    struct kernel_action by_default = {0};
-    for (int number = 1; number <= SIGNALS; number++)
-        call(SYS_rt_sigaction, number, (long)&by_default, 0, sizeof by_default.mask);
-    uint64_t none = 0;
-    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none);
+    set_signals();
     execute(plan);
 }
 
 /* How a child with the memory of this process begins, on a stack of its own (`clone`, `clone3`). It never comes back. */
-static long fork_sharing(long number, long first, long second, struct plan *plan)
+__attribute__((noinline)) static long fork_sharing(long number, long first, long second, struct plan *plan)
 {
     long result;
     register long third __asm__("r10") = 0;
@@ -170,10 +199,21 @@ static long fork_sharing(long number, long first, long second, struct plan *plan
     return result;
 }
 
+static uint64_t block_signals(void)
+{
+    uint64_t all = ~0ULL, before = 0;
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof all);
+    return before;
+}
+
+static void unblock_signals(uint64_t before)
+{
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before);
+}
+
 static long start(struct plan *plan, char *stack, int cgroup)
 {
-    uint64_t all = ~0ULL, before;
-    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof all);
+    uint64_t before = block_signals();
     long pid = -ENOSYS;
     if (cgroup >= 0) {
         struct clone_arguments how = {
@@ -190,7 +230,7 @@ static long start(struct plan *plan, char *stack, int cgroup)
         plan->cgroup = cgroup;
         pid = fork_sharing(SYS_clone, CLONE_VM | SIGCHLD, (long)(stack + STACK_BYTES), plan);
     }
-    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before);
+    unblock_signals(before);
     return pid;
 }
 
@@ -223,11 +263,18 @@ static char **texts_into(char ***free_pointers, char **free_bytes, PyObject *tex
     return list;
 }
 
-static int all_texts(PyObject *texts)
+/* Whether it is bytes, without a null byte in them. */
+static int is_text(PyObject *text)
+{
+    char *unused;
+    return PyBytes_AsStringAndSize(text, &unused, NULL) == 0;
+}
+
+static int are_texts(PyObject *texts)
 {
     for (Py_ssize_t at = 0; at < PyTuple_Size(texts); at++)
-        if (PyBytes_AsStringAndSize(PyTuple_GetItem(texts, at), &(char *){NULL}, NULL) < 0)
-            return 0; /* none, or with a null byte in it */
+        if (!is_text(PyTuple_GetItem(texts, at)))
+            return 0;
     return 1;
 }
 
@@ -240,14 +287,14 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
 {
     (void)self;
     PyObject *argv, *env, *candidates, *cwd, *cwd_report, *exec_report;
-    int descriptors[4], status, launcher_pid, no_new_privileges, cgroup;
+    int descriptors[4] = {-1}, status, launcher_pid, no_new_privileges, cgroup;
     unsigned long long soft, hard;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!SSS(iiii)iipKKi", &PyTuple_Type, &argv, &PyTuple_Type, &env, &PyTuple_Type,
-                          &candidates, &cwd, &cwd_report, &exec_report, &descriptors[0], &descriptors[1],
-                          &descriptors[2], &descriptors[3], &status, &launcher_pid, &no_new_privileges, &soft,
+    if (!PyArg_ParseTuple(arguments, "O!O!O!SSS(iii)iipKKi", &PyTuple_Type, &argv, &PyTuple_Type, &env, &PyTuple_Type,
+                          &candidates, &cwd, &cwd_report, &exec_report, &descriptors[1], &descriptors[2],
+                          &descriptors[3], &status, &launcher_pid, &no_new_privileges, &soft,
                           &hard, &cgroup))
         return NULL;
-    if (!all_texts(argv) || !all_texts(env) || !all_texts(candidates))
+    if (!are_texts(argv) || !are_texts(env) || !are_texts(candidates) || !is_text(cwd))
         return NULL;
 
     size_t bytes = STACK_BYTES + sizeof(struct plan) + room(argv) + room(env) + room(candidates) +
@@ -284,12 +331,14 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
         errno = (int)-pid;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    return Py_BuildValue("lN", pid, memory);
+    PyObject *number = PyLong_FromLong(pid);
+    /* Should there be no memory for a number, the block is lost: the child is using it. */
+    return number == NULL ? NULL : Py_BuildValue("NN", number, memory);
 }
 
 /* What comes of the process between this one and its grandchild. */
 struct birth {
-    long between, grandchild;
+    long between, grandchild; /* of the latter also -errno; 0 where the process between was killed */
 };
 
 /* In the process between, which ends here; only the grandchild comes back. It comes of the C library's own fork, which
@@ -297,28 +346,31 @@ struct birth {
 static void bear(struct birth *birth)
 {
     birth->between = call(SYS_getpid, 0, 0, 0, 0);
-    call(SYS_setpgid, 0, 0, 0, 0);
+    birth->grandchild = call(SYS_setpgid, 0, 0, 0, 0);
+    if (birth->grandchild < 0)
+        end();
     pid_t pid = fork();
-    if (pid == 0) {
-#ifdef RSEQ_SIG
-        /* Lost with the process between, which to the kernel looked like a new thread. */
-        if (__rseq_size > 0) {
-            char *thread;
-            __asm__("mov %%fs:0, %0" : "=r"(thread));
-            call(SYS_rseq, (long)(thread + __rseq_offset), RSEQ_BYTES, 0, RSEQ_SIG);
-        }
-#endif
-        return;
+    if (pid != 0) {
+        birth->grandchild = pid < 0 ? -errno : pid;
+        end();
     }
-    birth->grandchild = pid < 0 ? -errno : pid;
-    end();
+#ifdef RSEQ_SIG
+    /* Lost with the process between, which to the kernel looked like a new thread. */
+    if (__rseq_size > 0) {
+        char *thread;
+        __asm__("mov %%fs:0, %0" : "=r"(thread));
+        struct rseq *area = (struct rseq *)(thread + __rseq_offset);
+        if (call(SYS_rseq, (long)area, RSEQ_BYTES, 0, RSEQ_SIG) < 0)
+            area->cpu_id = (uint32_t)RSEQ_CPU_ID_REGISTRATION_FAILED;
+    }
+#endif
 }
 
 /* As vfork(2): this process stands still until the other has ended, which runs on the same stack, below all that is in
    use. The grandchild has a copy of it and goes up again. */
-static long fork_between(long number, long first, long second, struct birth *birth)
+__attribute__((noinline)) static long fork_between(long number, long first, long second, struct birth *birth)
 {
-    long result;
+    long result, parent_tid = 0;
     register long third __asm__("r10") = 0;
     register long fourth __asm__("r8") = 0;
     register struct birth *given __asm__("r12") = birth;
@@ -334,11 +386,20 @@ static long fork_between(long number, long first, long second, struct birth *bir
                      "mov %%r14, %%rsp\n\t"
                      "xor %%eax, %%eax\n"
                      "1:"
-                     : "=a"(result), "+D"(first), "+S"(second), "+r"(third), "+r"(fourth)
-                     : "0"(number), "d"(0), "r"(given), "r"(run)
-                     : "rcx", "r9", "r11", "r14", "cc", "memory", "st", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
-                       "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+                     : "=a"(result), "+D"(first), "+S"(second), "+d"(parent_tid), "+r"(third), "+r"(fourth)
+                     : "0"(number), "r"(given), "r"(run)
+                     : "rcx", "r9", "r11", "r14", "cc", "memory");
     return result;
+}
+
+static long fork_into(int cgroup, struct birth *birth)
+{
+    struct clone_arguments how = {
+        .flags = CLONE_VM | CLONE_VFORK | INTO_CGROUP,
+        .exit_signal = SIGCHLD,
+        .cgroup = (uint64_t)cgroup,
+    };
+    return fork_between(SYS_clone3, (long)&how, sizeof how, birth);
 }
 
 static PyObject *fork_away(PyObject *self, PyObject *arguments)
@@ -348,27 +409,28 @@ static PyObject *fork_away(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "i", &cgroup))
         return NULL;
     struct birth birth = {0, 0};
-    struct clone_arguments how = {
-        .flags = CLONE_VM | CLONE_VFORK | INTO_CGROUP,
-        .exit_signal = SIGCHLD,
-        .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
-    };
     PyOS_BeforeFork();
-    long between = cgroup < 0 ? fork_between(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, &birth)
-                              : fork_between(SYS_clone3, (long)&how, sizeof how, &birth);
+    /* Handlers of this process would be carried out in the one between, in the same memory. */
+    uint64_t before = block_signals();
+    long between = cgroup < 0 ? -ENOSYS : fork_into(cgroup, &birth);
+    int in_cgroup = between >= 0;
+    if (between < 0)
+        between = fork_between(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, &birth);
     if (between == 0) {
+        unblock_signals(before);
         PyOS_AfterFork_Child();
-        return PyLong_FromLong(birth.between);
+        return Py_BuildValue("(lO)", birth.between, in_cgroup ? Py_True : Py_False);
     }
     if (between > 0)
-        call(SYS_wait4, between, 0, 0, 0);
+        call(SYS_wait4, between, 0, 0, 0); /* it has ended */
+    unblock_signals(before);
     PyOS_AfterFork_Parent();
     long result = between < 0 ? between : birth.grandchild;
     if (result <= 0) {
         errno = result < 0 ? (int)-result : EINTR;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    return PyLong_FromLong(0);
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
@@ -380,6 +442,5 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_vfork", NULL, -1, m
 
 PyMODINIT_FUNC PyInit__vfork(void)
 {
-    (void)strerrordesc_np(0); /* found by the linker now, and not by a child */
     return PyModule_Create(&module);
 }

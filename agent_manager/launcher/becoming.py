@@ -72,9 +72,9 @@ class Step:
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         if error is not None:
-            subject = self._subject
-            why = error.strerror if isinstance(error, OSError) and subject else str(error)
-            raise StepError(self._name, f"{subject!r}: {why}" if subject else why or "unknown") from error
+            subject = repr(self._subject) if self._subject else getattr(error, "filename", None)
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error) or "unknown"
+            raise StepError(self._name, f"{subject}: {why}" if subject else why) from error
 
 
 def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int], entered: bool = False) -> None:

@@ -50,7 +50,7 @@ class Children:
         on_started: Callable[[SpawnFailure | None], None],
         on_exit: Callable[[Exit], None],
     ) -> int:
-        """Fork; the pid. `on_started` tells how the exec went and always comes before `on_exit`. Raises OSError."""
+        """Start it; the pid. `on_started` tells how the exec went and always comes before `on_exit`. Raises OSError."""
         pid, status = self._spawner.spawn(program)
         self.adopt(pid, status, on_started=on_started, on_exit=on_exit)
         return pid

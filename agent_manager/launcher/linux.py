@@ -1,6 +1,7 @@
 """System calls of Linux that the standard library does not offer, or not as cheaply.
 
-`prctl`, `timerfd`, `clone3`; and `sigprocmask`, of whose result Python makes an object for each of 64 signals.
+`prctl`, `timerfd`, `clone3`; `sigprocmask`, of whose result Python makes an object for each of 64 signals; and what takes
+C, where it could be compiled (`_vfork`).
 """
 
 import contextlib
@@ -16,7 +17,7 @@ except ImportError:  # it was installed where there is no compiler, or for a mac
     _vfork = None  # type: ignore[assignment]  # so much the slower
 
 vfork = _vfork
-"""Children without copies; None where there is no such module."""
+"""Children that copy nothing, as by `vfork(2)`; None where there is no such module."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

@@ -18,6 +18,7 @@ from agent_manager.launcher.becoming import (
     become,
     raise_descriptor_limit,
 )
+from agent_manager.launcher.forking import fork
 from agent_manager.launcher.limits import UNLIMITED
 
 _RESETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -44,9 +45,10 @@ class ExecStatus:
     """Tells how the exec of a child goes: readable (`fileno`) as soon as that is known, and to be closed then."""
 
     def __init__(self, descriptor: int, memory: object = None) -> None:
-        """`descriptor` does not block; `memory` is what the child needs until it executes."""
+        """`descriptor` does not block; `memory` is what the child needs until it has executed or ended."""
         self._descriptor = descriptor
         self._memory = memory
+        self._report = b""
 
     def fileno(self) -> int:
         """The descriptor, to be watched."""
@@ -54,8 +56,10 @@ class ExecStatus:
 
     def read(self) -> SpawnFailure | None:
         """How the exec went: `None` when it succeeded. Raises BlockingIOError while that is open."""
-        report = os.read(self._descriptor, REPORT_LIMIT_BYTES)
-        return SpawnFailure.told(report) if report else None
+        # Only its end says that the child has left the memory, whatever it has written before.
+        while part := os.read(self._descriptor, REPORT_LIMIT_BYTES):
+            self._report += part
+        return SpawnFailure.told(self._report) if self._report else None
 
     def close(self) -> None:
         """Give it up: the child has executed or ended."""
@@ -74,7 +78,6 @@ class Spawner:
         _occupy_low_descriptors()
         _forbid_inheritance()
         self._launcher_pid = os.getpid()
-        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.open_files = open_files or resource.getrlimit(resource.RLIMIT_NOFILE)
         raise_descriptor_limit()
 
@@ -83,7 +86,7 @@ class Spawner:
         status, status_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             pid, memory = self._start(program, status_writer)
-        except OSError:
+        except BaseException:
             os.close(status)
             raise
         finally:
@@ -100,15 +103,15 @@ class Spawner:
     def _vfork(self, program: Program, status_writer: int) -> tuple[int, object]:
         name = program.argv[0]
         soft, hard = self.open_files
-        standard = (self._null, program.stdout, program.stderr, program.control)
+        given = (program.stdout, program.stderr, program.control)
         return linux.vfork.spawn(
             tuple(map(os.fsencode, program.argv)),
             tuple(os.fsencode(f"{key}={value}") for key, value in program.env.items()),
             tuple(map(os.fsencode, _candidates(name, program.env))),
             os.fsencode(program.cwd),
-            os.fsencode(f"cwd\n{program.cwd!r}: "),
-            os.fsencode(f"exec\n{name!r}: "),
-            tuple(-1 if given is None else given for given in standard),
+            f"cwd\n{program.cwd!r}: ".encode(errors="replace"),
+            f"exec\n{name!r}: ".encode(errors="replace"),
+            tuple(-1 if each is None else each for each in given),
             status_writer,
             self._launcher_pid if program.dies_with_launcher else 0,
             program.no_new_privileges,
@@ -122,7 +125,7 @@ class Spawner:
         handled = [number for number in _RESETTABLE_SIGNALS if signal.getsignal(number) is not signal.SIG_DFL]
         # One that arrived between fork and exec would be handled by the launcher's handlers, in the child.
         with linux.signals_blocked():
-            pid, entered = _fork(program.cgroup)
+            pid, entered = fork(program.cgroup)
             if pid == 0:
                 self._become(program, status_writer, handled, entered=entered)
         return pid
@@ -141,18 +144,12 @@ class Spawner:
             os._exit(127)
 
 
-def _fork(cgroup: int | None) -> tuple[int, bool]:
-    """The pid as of `os.fork`, and whether the child was born in the cgroup. Raises OSError."""
-    if cgroup is not None:
-        # Where a filter of system calls does not have it, the child enters by itself.
-        with contextlib.suppress(OSError):
-            return linux.fork_into(cgroup), True
-    return os.fork(), False
-
-
 def _is_plain(program: Program) -> bool:
-    """Whether it may be started in shared memory: nothing that could be ended in its place bounds it, nor as another
-    user, who must not reach that memory."""
+    """Whether it may be started in the launcher's memory.
+
+    Not within bounds of its own: whoever is ended for want of memory takes along all who share it. Nor as another user,
+    who must not reach it.
+    """
     return program.user is None and program.limits == UNLIMITED
 
 

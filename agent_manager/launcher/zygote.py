@@ -204,7 +204,7 @@ def serve(control: socket.socket, imported: Imported) -> Order | None:
         try:
             birth = fork_away(asked.cgroup)
         except OSError:
-            birth = None  # refused: nobody has its socket any more
+            birth = None  # whoever has its socket then answers; nobody having it is a refusal
         if birth is not None:
             return _born(asked.answers, imported, birth)
         asked.close()

@@ -124,7 +124,6 @@ def _refuse_overlap(permissions: Permissions) -> None:
     for publish in permissions.publish:
         tokens = publish.split(".")
         for subscribe in subscribed:
-            # For most pairs the first look is enough, and this is done at every start.
-            if (tokens[0] == subscribe[0] or tokens[0] in "*>" or subscribe[0] in "*>") and _overlap(tokens, subscribe):
+            if _overlap(tokens, subscribe):
                 pattern = ".".join(subscribe)
                 raise ValueError(f"an agent would be able to publish and to subscribe to {publish} (as {pattern})")

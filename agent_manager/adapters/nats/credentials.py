@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -162,11 +161,10 @@ class LaunchIdentities:
         return str(path)
 
     def _write(self, path: Path, text: str, owner: int | None = None) -> None:
-        if path not in self._renewal_at:
-            with contextlib.suppress(FileExistsError):
-                create_private(path, text, owner=owner)
-                return
-        write_private(path, text, owner=owner)
+        try:
+            create_private(path, text, owner=owner)
+        except FileExistsError:
+            write_private(path, text, owner=owner)
 
     def renew(self, launches: Iterable[LaunchName]) -> None:
         """See the port. A file of an earlier manager that is missing or unreadable is due as well."""
@@ -197,6 +195,7 @@ class LaunchIdentities:
 
     def keep_only(self, launch_ids: frozenset[str]) -> None:
         """Remove the credentials of every other launch, and what a killed writer left. Raises OSError."""
+        make_private_directory(self._directories[0])  # whoever may have given others rights to it
         kept = {_file_of(launch_id) for launch_id in launch_ids}
         for directory in self._directories:
             for path in directory.glob("*"):

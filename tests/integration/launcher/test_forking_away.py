@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.harness.cgroups import a_cgroup
+from tests.harness.compiled import CHOOSE, WAYS, chosen
 
-_HEAD = """
-import ctypes, os, select, sys
-from agent_manager.launcher import forking, linux
+_HEAD = f"""{CHOOSE}
+import ctypes, os, select, signal, sys
+from agent_manager.launcher import forking
 from agent_manager.launcher.becoming import await_launcher
 
-if sys.argv[1] == "fork":
-    linux.vfork = None
-assert linux.vfork is not None or sys.argv[1] == "fork"
 linux.become_subreaper()
 told = []
 os.register_at_fork(
@@ -88,21 +86,33 @@ assert (report, code) == ("False", 7)
 """
 _NO_PROCESS = """
 import resource
-os.setresuid(54321, 54321, 54321)
-resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+user, processes = int(sys.argv[2]), int(sys.argv[3])
+os.setresuid(user, user, user)
+resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 try:
     sys.exit(f"forked: {forking.fork_away(None)}")
 except BlockingIOError:
     pass
+try:
+    sys.exit(f"left: {os.waitpid(-1, 0)}")
+except ChildProcessError:
+    pass
+"""
+_HANDLERS = """
+heeded = []
+signal.signal(signal.SIGUSR1, lambda *_: heeded.append(os.getpid()))
+def report(birth):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return heeded == [os.getpid()], signal.pthread_sigmask(signal.SIG_BLOCK, ())
+assert in_it(report)[2] == "(True, set())"
+os.kill(os.getpid(), signal.SIGUSR1)
+assert heeded == [os.getpid()]
 """
 
 
-@pytest.fixture(params=["fork", "shared memory"])
-def way(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    if found != "fork":
-        pytest.importorskip("agent_manager.launcher._vfork", reason="was not compiled when this was installed")
-    return found
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return chosen(request.param, tmp_path)
 
 
 @pytest.fixture
@@ -119,8 +129,8 @@ def _run(script: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [_A_FORK, _TOLD, _MEMORY, _PROCESSOR, _MANY, _NO_CGROUP],
-    ids=["a fork", "who is told", "memory", "processor", "many", "no cgroup"],
+    [_A_FORK, _TOLD, _MEMORY, _PROCESSOR, _MANY, _NO_CGROUP, _HANDLERS],
+    ids=["a fork", "who is told", "memory", "processor", "many", "no cgroup", "signals"],
 )
 def test_it_is_a_fork_and_the_process_between_is_gone(way: str, script: str) -> None:
     _run(script, way)
@@ -131,5 +141,7 @@ def test_it_comes_by_way_of_the_cgroup(way: str, cgroup: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, who has no process yet")
-def test_where_there_can_be_no_process_it_is_said(way: str) -> None:
-    _run(_NO_PROCESS, way)
+@pytest.mark.parametrize("processes", [1, 2], ids=["none", "none but the one between"])
+def test_where_there_can_be_no_process_it_is_said(way: str, processes: int) -> None:
+    nobody_else = 500_000 + os.getpid() % 100_000
+    _run(_NO_PROCESS, way, str(nobody_else), str(processes))
