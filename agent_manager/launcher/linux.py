@@ -1,7 +1,7 @@
 """System calls of Linux that the standard library does not offer, or not as cheaply.
 
-`prctl`, `timerfd`, `clone3`; `sigprocmask`, of whose result Python makes an object for each of 64 signals; and what takes
-C, where it could be compiled (`_vfork`).
+`prctl`, `timerfd`, `clone3`; `sigprocmask`, of whose result Python makes an object for each of 64 signals; and what
+takes C, where it could be compiled (`_vfork`).
 """
 
 import contextlib
