@@ -6,10 +6,14 @@ does not: whoever may publish could disconnect everybody who listens, or have th
 
 from __future__ import annotations
 
+import re
+
 from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, CRLF_SIZE, Parser
 
 _END = b"\r\n"
+_MESSAGE = re.compile(rb"(?:MSG|(H)MSG) ([^ ]*) ([0-9]+)(?: ([^ ]*))? (?(1)([0-9]+) )([0-9]+)\r\n")
+"""`MSG subject sid [reply] size` or `HMSG subject sid [reply] header-size size`, between single spaces."""
 MAX_LINE_BYTES = 1_000_000
 """No line of a server comes near; something else at the address might never end one."""
 
@@ -54,16 +58,12 @@ class FramingParser(Parser):
         return None if end < 0 else end + CRLF_SIZE
 
     def _begins_message(self, line: bytes) -> bool:
-        """`MSG subject sid [reply] size` or `HMSG subject sid [reply] header-size size`, between single spaces."""
-        words = line[: -len(_END)].split(b" ")
-        sizes = {b"MSG": 1, b"HMSG": 2}.get(words[0])
-        if sizes is None or len(words) not in (sizes + 3, sizes + 4):
+        found = _MESSAGE.fullmatch(line)
+        if found is None:
             return False
-        if not all(number.isdigit() for number in (words[2], *words[-sizes:])):
-            return False
-        reply = words[3] if len(words) == sizes + 4 else b""
-        self.msg_arg = {"subject": words[1], "sid": int(words[2]), "reply": reply}
-        self.header_needed = int(words[-2]) if sizes == 2 else 0
-        self.needed = int(words[-1])
+        _, subject, sid, reply, header_size, size = found.groups()
+        self.msg_arg = {"subject": subject, "sid": int(sid), "reply": reply or b""}
+        self.header_needed = int(header_size or 0)
+        self.needed = int(size)
         self.state = AWAITING_MSG_PAYLOAD
         return True

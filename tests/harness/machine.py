@@ -107,9 +107,9 @@ def variables_of(installed: Path, work: Path) -> dict[str, str]:
 
 
 def install(directory: Path) -> Path:
-    """Carry out the steps of the Dockerfile's build stage; the folder that is /opt/agent-manager in it.
+    """Carry out the installation in the Dockerfile's build stage; the folder that is /opt/agent-manager in it.
 
-    The packages it depends on are those of the test's environment instead of downloaded ones.
+    The packages it depends on are those of the test's environment instead of downloaded ones, and so is the compiler.
     """
     context, installed, work = (directory / name for name in ("context", "installed", "work"))
     for folder in (context, installed, work):
@@ -118,7 +118,7 @@ def install(directory: Path) -> Path:
         *sources, target = rest.split()
         for source in sources:
             _copy(REPOSITORY / source, context / target)
-    [steps] = instructions("build", "RUN")
+    [steps] = (rest for rest in instructions("build", "RUN") if rest.startswith("python -m venv"))
     steps = steps.replace("python -m venv", "/opt/python/bin/python3 -m venv")
     variables = " ".join(f"{name}={value}" for name, value in environment_of("build").items())
     script = (
@@ -140,6 +140,6 @@ def install(directory: Path) -> Path:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     else:
         shutil.copy(source, target)
