@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent_manager.adapters.sql import postgres_failures, postgres_hold, schema
 from agent_manager.adapters.sql.database_url import PostgresAddress
-from agent_manager.adapters.sql.known_specs import KnownSpecs
+from agent_manager.adapters.sql.known_rows import KnownRows
 from agent_manager.adapters.sql.outcome import Raised, Returned, outcome_of
 from agent_manager.adapters.sql.postgres_connections import Connector
 from agent_manager.adapters.sql.transaction import SqlTransaction
@@ -50,7 +50,7 @@ class PostgresStore:
         self._engine = self._connector.engine(isolation_level="SERIALIZABLE", **sizes)
         # A transaction sees the database as it was at its first statement.
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self._specs = KnownSpecs()
+        self._known = KnownRows()
         self._turns = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self._check_at = 0.0
@@ -182,4 +182,4 @@ class PostgresStore:
         if now >= self._check_at:
             schema.check(connection)
             self._check_at = now + CHECK_S
-        return work(SqlTransaction(connection, self._specs))
+        return work(SqlTransaction(connection, self._known))

@@ -14,13 +14,14 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from agent_manager.adapters.codec import EXIT, FAULTS, INSTANCE, SPEC, UnreadableError
-from agent_manager.adapters.sql.known_specs import KnownSpecs
+from agent_manager.adapters.sql.known_rows import KnownRows
 from agent_manager.domain.agents import Agent, Package, PackageStatus
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.events import Event
 from agent_manager.domain.exits import Exit
 from agent_manager.domain.instances import Instance
 from agent_manager.domain.lifecycle import Lifecycle
+from agent_manager.domain.specification import AgentSpec
 
 
 class UnreadableRowError(AgentManagerError):
@@ -32,17 +33,25 @@ def agent_values(agent: Agent) -> dict[str, Any]:
     return {**_fields(agent), "spec": SPEC.text(agent.spec), "config": json.dumps(dict(agent.config))}
 
 
-def agent_of(row: RowMapping, specs: KnownSpecs) -> Agent:
+def agent_of(row: RowMapping, known: KnownRows) -> Agent:
     """The agent in a row of `agents`."""
     with _reading("agent", row["id"]):
-        return Agent(
-            **{
-                **row,
-                "spec": specs.read(row["node_id"], row["package"], row["spec"]),
-                "lifecycle": Lifecycle(row["lifecycle"]),
-                "config": json.loads(row["config"]),
-            }
-        )
+        return known.read(("agent", row["id"]), tuple(row.values()), lambda: _agent_of(row, known))
+
+
+def _agent_of(row: RowMapping, known: KnownRows) -> Agent:
+    return Agent(
+        **{
+            **row,
+            "spec": _spec_of(row["node_id"], row["package"], row["spec"], known),
+            "lifecycle": Lifecycle(row["lifecycle"]),
+            "config": json.loads(row["config"]),
+        }
+    )
+
+
+def _spec_of(node_id: str, package: str, text: str, known: KnownRows) -> AgentSpec:
+    return known.read(("spec", node_id, package), text, lambda: SPEC.decode(json.loads(text)))
 
 
 def placement_values(agent: Agent) -> list[dict[str, Any]]:
@@ -62,7 +71,7 @@ def package_values(package: Package) -> dict[str, Any]:
     }
 
 
-def package_of(row: RowMapping, specs: KnownSpecs) -> Package:
+def package_of(row: RowMapping, known: KnownRows) -> Package:
     """The package in a row of `packages`."""
     with _reading("package", row["name"]):
         text = row["spec"]
@@ -70,7 +79,7 @@ def package_of(row: RowMapping, specs: KnownSpecs) -> Package:
             **{
                 **row,
                 "status": PackageStatus(row["status"]),
-                "spec": None if text is None else specs.read(row["node_id"], row["name"], text),
+                "spec": None if text is None else _spec_of(row["node_id"], row["name"], text, known),
                 "faults": FAULTS.decode(json.loads(row["faults"])),
             }
         )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, make_url
 
 from agent_manager.adapters.sql import schema, sqlite_engine, sqlite_failures
 from agent_manager.adapters.sql.group_commit import GroupCommit
-from agent_manager.adapters.sql.known_specs import KnownSpecs
+from agent_manager.adapters.sql.known_rows import KnownRows
 from agent_manager.adapters.sql.local_holds import LocalHolds
 from agent_manager.adapters.sql.outcome import Raised, Returned, outcome_of
 from agent_manager.adapters.sql.tables import METADATA
@@ -47,7 +47,7 @@ class SqliteStore:
         self._writer = GroupCommit(
             self._writing, max_batch=max_batch, refuse=partial(sqlite_failures.unavailable, self._database)
         )
-        self._specs = KnownSpecs()
+        self._known = KnownRows()
         self._holds = LocalHolds()
         self._is_open = False
 
@@ -127,7 +127,7 @@ class SqliteStore:
             raise UnavailableError(f"the database {self._database} is not open", detail={"database": self._database})
 
     def _run(self, work: Callable[[Transaction], T], connection: Connection) -> T:
-        return work(SqlTransaction(connection, self._specs))
+        return work(SqlTransaction(connection, self._known))
 
     def _run_on_snapshot(self, work: Callable[[Transaction], T]) -> T:
         with self._reading.begin() as connection:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from agent_manager.adapters.codec import EXIT
 from agent_manager.adapters.sql import rows, upserts
-from agent_manager.adapters.sql.known_specs import KnownSpecs
+from agent_manager.adapters.sql.known_rows import KnownRows
 from agent_manager.adapters.sql.tables import agents, events, exits, instances, packages, placements
 from agent_manager.domain.agents import Agent, Package
 from agent_manager.domain.errors import AgentManagerError
@@ -48,23 +48,23 @@ class SqlTransaction:
     Errors of SQLAlchemy pass through: whoever made the connection knows which database they tell of.
     """
 
-    def __init__(self, connection: Connection, specs: KnownSpecs) -> None:
-        """`specs` are those of the database, for all its transactions."""
+    def __init__(self, connection: Connection, known: KnownRows) -> None:
+        """`known` are those of the database, for all its transactions."""
         self._connection = connection
-        self._specs = specs
+        self._known = known
         self._dialect = connection.dialect.name
         self._placed: dict[str, list[dict[str, Any]]] = {}
 
     def agents(self) -> Sequence[Agent]:
         """All agents, ordered by id."""
-        return [rows.agent_of(row, self._specs) for row in self._rows(select(agents).order_by(agents.c.id))]
+        return [rows.agent_of(row, self._known) for row in self._rows(select(agents).order_by(agents.c.id))]
 
     def agent(self, agent_id: str) -> Agent | None:
         """One agent, or None."""
         found = self._rows(_AGENT, agent=agent_id)
         if not found:
             return None
-        agent = rows.agent_of(found[0], self._specs)
+        agent = rows.agent_of(found[0], self._known)
         self._placed[agent_id] = rows.placement_values(agent)
         return agent
 
@@ -84,12 +84,12 @@ class SqlTransaction:
     def packages(self) -> Sequence[Package]:
         """All packages, ordered by node and name."""
         query = select(packages).order_by(packages.c.node_id, packages.c.name)
-        return [rows.package_of(row, self._specs) for row in self._rows(query)]
+        return [rows.package_of(row, self._known) for row in self._rows(query)]
 
     def package(self, node_id: str, name: str) -> Package | None:
         """One package, or None."""
         found = self._rows(_PACKAGE, node=node_id, package=name)
-        return rows.package_of(found[0], self._specs) if found else None
+        return rows.package_of(found[0], self._known) if found else None
 
     def save_package(self, package: Package) -> None:
         """Insert or replace a package, known by node and name."""
