@@ -21,7 +21,7 @@ layers: $(VENV)/.dev
 
 unit: compiled  ## all tests; those of chaos take all there is, and would starve others beside them
 	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/chaos
-	$(BIN)/python -m pytest tests/chaos
+	$(BIN)/python -m pytest -n 2 tests/chaos
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
