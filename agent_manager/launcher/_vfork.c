@@ -56,7 +56,7 @@ struct kernel_action {
 struct plan {
     char **argv, **env, **candidates;
     const char *cwd, *cwd_report, *exec_report;
-    int descriptors[4]; /* from 1 on what to put there, or -1 */
+    int descriptors[3]; /* what it has as 1, 2 and 3; -1: what is there */
     int status, launcher_pid, no_new_privileges;
     int cgroup; /* which is yet to be entered, or -1 */
     struct rlimit open_files;
@@ -153,9 +153,9 @@ static void take_descriptors(const struct plan *plan)
     long null = call(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_CLOEXEC, 0);
     check(plan, "output\n/dev/null: ", null);
     check(plan, "output\n", call(SYS_dup2, null, 0, 0, 0));
-    for (int number = 1; number < 4; number++)
-        if (plan->descriptors[number] >= 0)
-            check(plan, "output\n", call(SYS_dup2, plan->descriptors[number], number, 0, 0));
+    for (int at = 0; at < 3; at++)
+        if (plan->descriptors[at] >= 0)
+            check(plan, "output\n", call(SYS_dup2, plan->descriptors[at], at + 1, 0, 0));
 }
 
 __attribute__((noreturn)) static void child(struct plan *plan)
@@ -287,12 +287,11 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
 {
     (void)self;
     PyObject *argv, *env, *candidates, *cwd, *cwd_report, *exec_report;
-    int descriptors[4] = {-1}, status, launcher_pid, no_new_privileges, cgroup;
+    int descriptors[3], status, launcher_pid, no_new_privileges, cgroup;
     unsigned long long soft, hard;
     if (!PyArg_ParseTuple(arguments, "O!O!O!SSS(iii)iipKKi", &PyTuple_Type, &argv, &PyTuple_Type, &env, &PyTuple_Type,
-                          &candidates, &cwd, &cwd_report, &exec_report, &descriptors[1], &descriptors[2],
-                          &descriptors[3], &status, &launcher_pid, &no_new_privileges, &soft,
-                          &hard, &cgroup))
+                          &candidates, &cwd, &cwd_report, &exec_report, &descriptors[0], &descriptors[1],
+                          &descriptors[2], &status, &launcher_pid, &no_new_privileges, &soft, &hard, &cgroup))
         return NULL;
     if (!are_texts(argv) || !are_texts(env) || !are_texts(candidates) || !is_text(cwd))
         return NULL;

@@ -75,6 +75,7 @@ _LONGEST_REHEARSALS_S = 3.0
 
 _TOLD_BY = (LAUNCH_ID_VARIABLE, "AGENT_MANAGER_")
 """By these the launcher tells whose a process is."""
+
 _CANNOT_OPEN = 2
 """How Python ends that was told to run a file it cannot open."""
 

@@ -195,7 +195,8 @@ class LaunchIdentities:
 
     def keep_only(self, launch_ids: frozenset[str]) -> None:
         """Remove the credentials of every other launch, and what a killed writer left. Raises OSError."""
-        make_private_directory(self._directories[0])  # whoever may have given others rights to it
+        # Once, and not for every launch: somebody may have given others rights to it.
+        make_private_directory(self._directories[0])
         kept = {_file_of(launch_id) for launch_id in launch_ids}
         for directory in self._directories:
             for path in directory.glob("*"):

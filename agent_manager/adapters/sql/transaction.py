@@ -49,7 +49,7 @@ class SqlTransaction:
     """
 
     def __init__(self, connection: Connection, known: KnownRows) -> None:
-        """`known` are those of the database, for all its transactions."""
+        """`known` are rows of this database, for all its transactions."""
         self._connection = connection
         self._known = known
         self._dialect = connection.dialect.name
