@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -198,6 +199,8 @@ def main() -> None:
     # The writer's thread must not keep the loop, which supervises, from the interpreter for longer than that.
     sys.setswitchinterval(LONGEST_TURN_S)
     recording = spans.of_environment(os.environ, service=service.name, version=release())
+    # What is loaded stays: looking through it for garbage, again and again, finds none.
+    gc.freeze()
     try:
         asyncio.run(Daemon(settings, NodeIds.of(os.environ), recording).run())
     except* _RefusedError as group:

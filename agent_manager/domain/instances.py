@@ -68,6 +68,10 @@ class Launch:
     stopping: Stopping | None = None
     ended: bool = False
 
+    def heard(self, now: Now) -> Launch:
+        """The launch after a heartbeat."""
+        return replace(self, heartbeat_at=now.mono, heartbeat_wall=now.wall)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
@@ -115,6 +119,12 @@ class Instance:
     def reported(self, status: InstanceStatus, reason: str, now: Now) -> Instance:
         """The instance with another status, and why."""
         return replace(self, status=status, reason=reason, since_wall=now.wall)
+
+    def heard(self, now: Now) -> Instance:
+        """The instance after a heartbeat of its launch; of one that has ended it says nothing any more."""
+        if self.launch is None or self.launch.ended:
+            return self
+        return replace(self, launch=self.launch.heard(now))
 
     @property
     def present_status(self) -> InstanceStatus:

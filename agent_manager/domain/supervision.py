@@ -193,18 +193,22 @@ def _withdrawn(instance: Instance, launch: Launch, context: Context) -> Step:
     return Step(instance=instance.reported(InstanceStatus.STOPPED, instance.target.stop_reason, context.now))
 
 
+def is_news(instance: Instance, *, ready: bool) -> bool:
+    """Whether a heartbeat of the present launch changes more than when it was last heard."""
+    launch = instance.launch
+    if launch is None or launch.ended or launch.stopping is not None:
+        return False
+    return instance.status is InstanceStatus.INACTIVE or (ready and launch.ready_at is None)
+
+
 def _alive(instance: Instance, launch: Launch, event: HeartbeatSeen, context: Context) -> Step:
-    if launch.ended:
-        return Step(instance=instance)
-    launch = replace(launch, heartbeat_at=context.now.mono, heartbeat_wall=context.now.wall)
-    instance = replace(instance, launch=launch)
-    if launch.stopping is not None:
+    has_news = is_news(instance, ready=event.ready)
+    instance = instance.heard(context.now)
+    if not has_news:
         return Step(instance=instance)
     if instance.status is InstanceStatus.INACTIVE:
         return Step(instance=instance.reported(InstanceStatus.RUNNING, "heartbeats again", context.now))
-    if launch.ready_at is None and event.ready:
-        return _ready(instance, launch, context)
-    return Step(instance=instance)
+    return _ready(instance, launch.heard(context.now), context)
 
 
 def _ready(instance: Instance, launch: Launch, context: Context) -> Step:

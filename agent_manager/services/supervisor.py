@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 
 from agent_manager.domain import supervision
+from agent_manager.domain.clock import Now
 from agent_manager.domain.errors import AgentManagerError
 from agent_manager.domain.instances import Heartbeat, Instance, InstanceStatus, Target
 from agent_manager.domain.occurrences import (
@@ -96,6 +97,7 @@ class Supervisor:
         self._tracer = tracer
         self._instances: dict[str, Instance] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
+        self._heard: dict[str, Now] = {}
         self._timers: dict[str, _Timer] = {}
         self._clearing: set[str] = set()
         self._new_launch_id = chance.launch_id()
@@ -107,6 +109,8 @@ class Supervisor:
     @property
     def instances(self) -> Mapping[str, Instance]:
         """Every instance by its id."""
+        for instance_id in list(self._heard):
+            self._up_to_date(instance_id)
         return self._instances
 
     @property
@@ -263,7 +267,19 @@ class Supervisor:
             return
         self._heartbeats[instance_id] = heartbeat
         self._eyesight.heard()
-        self._apply(instance_id, HeartbeatSeen(launch_id=launch_id, ready=heartbeat.status != "starting"))
+        ready = heartbeat.status != "starting"
+        if supervision.is_news(instance, ready=ready):
+            self._apply(instance_id, HeartbeatSeen(launch_id=launch_id, ready=ready))
+        else:
+            # Nearly every heartbeat is followed by another before anybody looks, and only the last one counts.
+            self._heard[instance_id] = self._clock.now()
+
+    def _up_to_date(self, instance_id: str) -> Instance:
+        """The instance, with its last heartbeat."""
+        instance = self._instances[instance_id]
+        if (heard_at := self._heard.pop(instance_id, None)) is not None:
+            instance = self._instances[instance_id] = instance.heard(heard_at)
+        return instance
 
     def sight_changed(self) -> None:
         """Heartbeats can be received again, or not any more: silence is measured anew."""
@@ -274,13 +290,11 @@ class Supervisor:
     # ---------------------------------------------------------------- the machine
 
     def _apply(self, instance_id: str, occurrence: Occurrence) -> None:
-        before = self._instances[instance_id]
+        before = self._up_to_date(instance_id)
         step = supervision.advance(before, occurrence, self._context())
         after = step.instance
         self._instances[instance_id] = after
-        only_alive = isinstance(occurrence, HeartbeatSeen) and after.status is before.status
-        # In this order: the comparison of two states costs more than anything else a heartbeat causes.
-        has_changed = not only_alive and after != before
+        has_changed = after != before
         launch_id = _launch_id(after)
         if launch_id != _launch_id(before):
             self._heartbeats.pop(instance_id, None)

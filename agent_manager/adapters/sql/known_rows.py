@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-REMEMBERED = 4_000
-"""So many values are known, of two kinds. Of each name it is the last one."""
+REMEMBERED = 6_000
+"""So many values are known, of three kinds. Of each name it is the last one."""
 
 
 class KnownRows:

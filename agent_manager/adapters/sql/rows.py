@@ -74,15 +74,20 @@ def package_values(package: Package) -> dict[str, Any]:
 def package_of(row: RowMapping, known: KnownRows) -> Package:
     """The package in a row of `packages`."""
     with _reading("package", row["name"]):
-        text = row["spec"]
-        return Package(
-            **{
-                **row,
-                "status": PackageStatus(row["status"]),
-                "spec": None if text is None else _spec_of(row["node_id"], row["name"], text, known),
-                "faults": FAULTS.decode(json.loads(row["faults"])),
-            }
-        )
+        name = ("package", row["node_id"], row["name"])
+        return known.read(name, tuple(row.values()), lambda: _package_of(row, known))
+
+
+def _package_of(row: RowMapping, known: KnownRows) -> Package:
+    text = row["spec"]
+    return Package(
+        **{
+            **row,
+            "status": PackageStatus(row["status"]),
+            "spec": None if text is None else _spec_of(row["node_id"], row["name"], text, known),
+            "faults": FAULTS.decode(json.loads(row["faults"])),
+        }
+    )
 
 
 def instance_values(instance: Instance, node_id: str) -> dict[str, Any]:
