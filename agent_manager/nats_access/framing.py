@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from nats.errors import ProtocolError
-from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, CRLF_SIZE, Parser
+from nats.protocol.parser import Parser
 
 _END = b"\r\n"
 _MESSAGE = re.compile(rb"(?:MSG|(H)MSG) ([^ ]*) ([0-9]+)(?: ([^ ]*))? (?(1)([0-9]+) )([0-9]+)\r\n")
@@ -19,7 +19,7 @@ MAX_LINE_BYTES = 1_000_000
 
 
 class FramingParser(Parser):
-    """Hands nats-py's parser what the server sends line by line and body by body; lines of messages it reads itself.
+    """Reads messages itself, and hands nats-py's parser what else the server says, line by line.
 
     `line` is the last one that was handed on.
     """
@@ -36,34 +36,38 @@ class FramingParser(Parser):
     async def parse(self, data: bytes = b"") -> None:
         """Take what came from the server. Raises ProtocolError for what is not of NATS, as the parser below does."""
         self._unread.extend(data)
-        while self._unread:
-            size = self._next_size()
-            if size is None or size > len(self._unread):
+        while (line_size := self._line_size()) is not None:
+            found = _MESSAGE.fullmatch(self._unread, 0, line_size)
+            if found is None:
+                await self._hand_on(self._taken(line_size))
+                continue
+            _, subject, sid, reply, header_size, size = found.groups()
+            body_size = int(size) - int(header_size or 0)
+            if body_size < 0:
+                raise ProtocolError
+            if len(self._unread) < line_size + int(size) + len(_END):
                 return
-            piece = bytes(self._unread[:size])
-            del self._unread[:size]
-            if self.state != AWAITING_CONTROL_LINE:
-                await super().parse(piece)
-            elif not self._begins_message(piece):
-                self.line = piece
-                await super().parse(piece)
+            del self._unread[:line_size]
+            headers = self._taken(int(header_size or 0))
+            body = self._taken(body_size)
+            del self._unread[: len(_END)]
+            await self.nc._process_msg(int(sid), subject, reply or b"", body, headers or None)
 
-    def _next_size(self) -> int | None:
-        if self.state == AWAITING_MSG_PAYLOAD:
-            return self.needed + CRLF_SIZE
+    def _line_size(self) -> int | None:
+        """Of the line that what is unread begins with; None until its end has come."""
         end = self._unread.find(_END, max(0, self._searched - 1))
         self._searched = len(self._unread) if end < 0 else 0
         if self._searched > MAX_LINE_BYTES:
             raise ProtocolError
-        return None if end < 0 else end + CRLF_SIZE
+        return None if end < 0 else end + len(_END)
 
-    def _begins_message(self, line: bytes) -> bool:
-        found = _MESSAGE.fullmatch(line)
-        if found is None:
-            return False
-        _, subject, sid, reply, header_size, size = found.groups()
-        self.msg_arg = {"subject": subject, "sid": int(sid), "reply": reply or b""}
-        self.header_needed = int(header_size or 0)
-        self.needed = int(size)
-        self.state = AWAITING_MSG_PAYLOAD
-        return True
+    def _taken(self, size: int) -> bytes:
+        taken = bytes(self._unread[:size])
+        del self._unread[:size]
+        return taken
+
+    async def _hand_on(self, line: bytes) -> None:
+        if line.startswith((b"MSG", b"HMSG")):
+            raise ProtocolError
+        self.line = line
+        await super().parse(line)

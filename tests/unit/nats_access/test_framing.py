@@ -93,7 +93,9 @@ def test_a_line_without_an_end_is_given_up() -> None:
         parsed([b"x" * 100_000] * 11)
 
 
-@pytest.mark.parametrize("line", [b"HTTP/1.1 200\r\n", b"MSG a\r\n", b"MSG a 1 2 3 4 5\r\n", b"MSG a x 2\r\n"])
+@pytest.mark.parametrize(
+    "line", [b"HTTP/1.1 200\r\n", b"MSG a\r\n", b"MSG a 1 2 3 4 5\r\n", b"MSG a x 2\r\n", b"HMSG a 1 3 2\r\n"]
+)
 def test_what_is_not_nats_is_refused(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         parsed([line])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from agent_manager.domain.clock import Now
 from agent_manager.domain.errors import UnavailableError
 from agent_manager.domain.instances import Heartbeat
 from agent_manager.domain.restart_budget import BudgetPolicy
@@ -105,6 +106,16 @@ async def test_a_new_launch_does_not_inherit_the_last_words_of_the_one_before(be
     bench.launcher.end("echo_0")
     await bench.started()
     assert "echo_0" not in bench.supervisor.heartbeats
+
+
+async def test_an_instance_tells_when_it_was_last_heard(bench: Bench) -> None:
+    running = await bench.running()
+    assert running.launch is not None
+    bench.wait(1.0)
+    bench.heartbeat()
+    bench.wait(0.5)
+    heard = bench.supervisor.instances["echo_0"].launch
+    assert heard == running.launch.heard(Now(mono=bench.clock.now().mono - 0.5, wall=bench.clock.now().wall - 0.5))
 
 
 async def test_what_another_launch_says_is_ignored(bench: Bench) -> None:
