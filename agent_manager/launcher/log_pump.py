@@ -2,8 +2,9 @@
 
 The launcher talks to it over a SOCK_SEQPACKET socket, one JSON object a message: `{"open": id, "log": {…}}` with the
 read end of a pipe, `{"flush": id}` answered by `{"flushed": id, "last_lines": […]}` once what the pipe held is in the
-file, `{"close": id}` answered likewise by `{"closed": id}`, and `{"goodbye": true}`. When the launcher dies without a
-goodbye, the pump kills what the launcher has left, saves the rest of the output, and ends.
+file, `{"close": id}` answered likewise by `{"closed": id}`, `{"answer": true}` answered by `{"answers": true}`, and
+`{"goodbye": true}`. When the launcher dies without a goodbye, the pump kills what the launcher has left, saves the rest
+of the output, and ends.
 """
 
 import contextlib
@@ -88,6 +89,8 @@ class LogPump:
             case {"close": stream_id}:
                 self._close(stream_id)
                 self._answer({"closed": stream_id})
+            case {"answer": _}:
+                self._answer({"answers": True})
             case {"goodbye": _}:
                 self._serving = False
 

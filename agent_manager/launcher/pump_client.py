@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import resource
+import signal
 import socket
 import sys
 from collections import deque
@@ -15,13 +16,15 @@ from typing import Any
 from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.diagnostics import warn
-from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop
+from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop, Timer
 from agent_manager.launcher.exits import Exit
 from agent_manager.launcher.fields import Fields, count, natural, text, truth
 from agent_manager.launcher.restarts import Restarter
 from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.spawning import SpawnFailure
 
+_PULSE_S = 10.0
+_MOST_UNANSWERED = 2
 _ANSWER_LIMIT_BYTES = 64 * 1024
 _TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
 
@@ -37,10 +40,15 @@ class _Stream:
 
 
 class PumpClient:
-    """Streams into log files. Whatever is asked while the pump is down is done by the next one."""
+    """Streams into log files. Whatever is asked while the pump is down is done by the next one.
 
-    def __init__(self, loop: EventLoop, children: Children, env: Mapping[str, str]) -> None:
-        """`env` is the complete environment of the pump."""
+    A pump that hangs is replaced: agents would wait for it as soon as their pipes are full.
+    """
+
+    def __init__(
+        self, loop: EventLoop, children: Children, env: Mapping[str, str], *, pulse_s: float = _PULSE_S
+    ) -> None:
+        """`env` is the complete environment of the pump. It hangs if it does not answer three times `pulse_s`."""
         self.pid: int | None = None
         self._loop = loop
         self._children = children
@@ -59,6 +67,9 @@ class PumpClient:
         self._highest_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._on_ended: Callable[[], object] | None = None
         self._completely = True
+        self._pulse_s = pulse_s
+        self._pulse: Timer | None = None
+        self._unanswered = 0
 
     def start(self) -> None:
         """Start the pump, and start it again whenever it ends."""
@@ -138,6 +149,8 @@ class PumpClient:
             self._restart(str(error))
             return
         self._loop.watch(self._control.fileno(), self._on_ready)
+        self._unanswered = 0
+        self._feel_pulse()
         for stream_id, stream in self._streams.items():
             self._introduce(stream_id, stream)
         if self._on_ended is not None:
@@ -154,6 +167,16 @@ class PumpClient:
                 ours.close()
                 raise
         return ours
+
+    def _feel_pulse(self) -> None:
+        if self._unanswered > _MOST_UNANSWERED:
+            if self.pid is not None:
+                warn(f"log pump: has not answered for {self._unanswered * self._pulse_s:g} s, and is killed")
+                self._children.signal(self.pid, signal.SIGKILL)
+            return
+        self._unanswered += 1
+        self._send({"answer": True})
+        self._pulse = self._loop.call_later(self._pulse_s, self._feel_pulse)
 
     def _introduce(self, stream_id: int, stream: _Stream) -> None:
         self._send({"open": stream_id, "log": asdict(stream.log)}, stream.read_end)
@@ -215,6 +238,7 @@ class PumpClient:
             if not answer:
                 self._disconnect()
                 return
+            self._unanswered = 0
             self._on_answer(json.loads(answer))
 
     def _on_answer(self, answer: dict[str, Any]) -> None:
@@ -233,3 +257,5 @@ class PumpClient:
             self._control.close()
             self._control = None
             self._unsent.clear()
+        if self._pulse is not None:
+            self._pulse.cancel()
