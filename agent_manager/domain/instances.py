@@ -116,6 +116,11 @@ class Instance:
         """The instance id, `<agent_id>_<ordinal>`."""
         return instance_id(self.agent_id, self.ordinal)
 
+    @property
+    def launch_id(self) -> str | None:
+        """Of its launch, when there is one."""
+        return self.launch.launch_id if self.launch is not None else None
+
     def reported(self, status: InstanceStatus, reason: str, now: Now) -> Instance:
         """The instance with another status, and why."""
         return replace(self, status=status, reason=reason, since_wall=now.wall)

@@ -243,7 +243,7 @@ def _event_data(instance: Instance) -> dict[str, object]:
     launch = instance.launch
     return {
         "pid": launch.pid if launch is not None else None,
-        "launch_id": launch.launch_id if launch is not None else None,
+        "launch_id": instance.launch_id,
         "incarnation": instance.incarnation,
         "restarts": instance.restarts,
     }

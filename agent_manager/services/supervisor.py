@@ -48,6 +48,7 @@ from agent_manager.ports.observation import UNOBSERVED, Observer, Tracer
 from agent_manager.services import adoption
 from agent_manager.services.eyesight import Eyesight
 from agent_manager.services.journal import Journal
+from agent_manager.services.slot_notes import SlotNotes
 from agent_manager.services.start_gate import Rank, StartGate
 
 log = logging.getLogger(__name__)
@@ -91,11 +92,10 @@ class Supervisor:
         self._gate = gate
         self._budget_policy = budget
         self._budget = RestartBudget()
-        self._unsent: set[str] = set()
-        self._untold: dict[str, Instance] = {}
         self._observer = observer
         self._tracer = tracer
         self._instances: dict[str, Instance] = {}
+        self._notes = SlotNotes(launcher, self._instances.get)
         self._heartbeats: dict[str, Heartbeat] = {}
         self._heard: dict[str, Now] = {}
         self._timers: dict[str, _Timer] = {}
@@ -295,14 +295,15 @@ class Supervisor:
         after = step.instance
         self._instances[instance_id] = after
         has_changed = after != before
-        launch_id = _launch_id(after)
-        if launch_id != _launch_id(before):
+        if after.launch_id != before.launch_id:
             self._heartbeats.pop(instance_id, None)
-        if launch_id == self._new_launch_id:
+        if after.launch_id == self._new_launch_id:
             self._new_launch_id = self._chance.launch_id()
-        self._unsent |= {action.launch.launch_id for action in step.actions if isinstance(action, Spawn)}
+        for action in step.actions:
+            if isinstance(action, Spawn):
+                self._notes.will_be_asked_for(action.launch.launch_id)
         if has_changed:
-            self._tell_launcher(after)
+            self._notes.changed(after)
         self._carry_out(after, step.actions)
         self._mind_the_gate(before, after)
         if (after.status, after.reason) != (before.status, before.reason):
@@ -311,26 +312,6 @@ class Supervisor:
         if has_changed:
             self._observer.instance_changed(before, after)
             self._notify(instance_id)
-
-    def _tell_launcher(self, instance: Instance) -> None:
-        """What changes in one turn of the event loop is told once; what a new launch takes along is not told before."""
-        if _launch_id(instance) in self._unsent:
-            return
-        if not self._untold:
-            loop = asyncio.get_running_loop()
-            # A turn later: by then a launch that need not wait for its turn has been asked for.
-            loop.call_soon(loop.call_soon, self._tell_untold)
-        self._untold[instance.id] = instance
-
-    def _tell_untold(self) -> None:
-        untold, self._untold = self._untold, {}
-        for instance_id, instance in untold.items():
-            present = self._instances.get(instance_id)
-            if present is None:
-                continue
-            launch_id = _launch_id(present)
-            if launch_id == _launch_id(instance) or launch_id in self._unsent:
-                self._launcher.update(instance)
 
     def _context(self) -> Context:
         now = self._clock.now()
@@ -344,9 +325,9 @@ class Supervisor:
 
     def _mind_the_gate(self, before: Instance, after: Instance) -> None:
         launch, earlier = after.launch, before.launch
-        if launch is not None and launch.stopping is not None and launch.launch_id in self._unsent:
+        if launch is not None and launch.stopping is not None and self._notes.awaits(launch.launch_id):
             self._gate.withdraw(launch.launch_id)
-        comes_up = after.status is InstanceStatus.STARTING and _launch_id(after) == _launch_id(before)
+        comes_up = after.status is InstanceStatus.STARTING and after.launch_id == before.launch_id
         if earlier is not None and not comes_up:
             self._gate.leave(earlier.launch_id)
 
@@ -391,7 +372,7 @@ class Supervisor:
                 case Drain():
                     self._start_task(self._drain(instance.id, action), f"drain {instance.id}")
                 case Signal():
-                    self._tell_untold()  # whoever takes over knows why it ends
+                    self._notes.tell()  # whoever takes over knows why it ends
                     self._launcher.signal(instance.id, action.launch_id, action.signal)
                 case RecordExit():
                     self._destroy_credentials(action.exit.launch_id)
@@ -410,8 +391,7 @@ class Supervisor:
         launch_id = spawn.launch.launch_id
         ran_before = self._instances[instance_id].history.streak > 0
         let_in = await self._gate.enter(launch_id, Rank.RESTART if ran_before else Rank.START)
-        # What has changed since goes with the request; from then on the slot carries this launch.
-        self._unsent.discard(launch_id)
+        self._notes.is_asked_for(launch_id)
         instance = self._instances[instance_id]
         if not let_in:
             self._apply(instance_id, Withdrawn(launch_id=launch_id))
@@ -436,7 +416,3 @@ class Supervisor:
             log.debug("not_drained", extra={"instance_id": instance_id, "error": error.message})
         if instance_id in self._instances:
             self._apply(instance_id, Drained(launch_id=drain.launch_id))
-
-
-def _launch_id(instance: Instance) -> str | None:
-    return instance.launch.launch_id if instance.launch is not None else None

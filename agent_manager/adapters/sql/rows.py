@@ -99,7 +99,7 @@ def instance_values(instance: Instance, node_id: str) -> dict[str, Any]:
         "node_id": node_id,
         "epoch": instance.epoch,
         "status": instance.status,
-        "launch_id": launch and launch.launch_id,
+        "launch_id": instance.launch_id,
         "pid": launch and launch.pid,
         "incarnation": instance.incarnation,
         "restarts": instance.restarts,
