@@ -77,17 +77,17 @@ class Step:
             raise StepError(self._name, f"{subject}: {why}" if subject else why) from error
 
 
-def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int], entered: bool = False) -> None:
+def become(program: Program, *, launcher_pid: int, open_files: tuple[int, int]) -> None:
     """Turn this process into what the program expects, up to running it. Raises StepError.
 
-    `open_files` are the limits of descriptors, soft and hard; `entered` says that it was born in the program's cgroup.
+    `open_files` are the limits of descriptors, soft and hard.
     """
     with Step("fork"):
         os.setsid()
     with Step("output"):
         _place_descriptors(program)
     with Step("limits"):
-        if program.cgroup is not None and not entered:
+        if program.cgroup is not None:
             _enter(program.cgroup)
         # After all that opens something: beside the launcher's descriptors there may be no room below the limit.
         limit(program.limits, open_files=open_files, bounded_by_cgroup=program.bounded_by_cgroup)

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from agent_manager.launcher import linux
@@ -125,14 +125,15 @@ class Spawner:
         handled = [number for number in _RESETTABLE_SIGNALS if signal.getsignal(number) is not signal.SIG_DFL]
         # One that arrived between fork and exec would be handled by the launcher's handlers, in the child.
         with linux.signals_blocked():
-            pid, entered = fork(program.cgroup)
+            pid, in_cgroup = fork(program.cgroup)
             if pid == 0:
-                self._become(program, status_writer, handled, entered=entered)
+                self._become(program, status_writer, handled, in_cgroup=in_cgroup)
         return pid
 
-    def _become(self, program: Program, status_writer: int, handled: Sequence[int], *, entered: bool) -> NoReturn:
+    def _become(self, program: Program, status_writer: int, handled: Sequence[int], *, in_cgroup: bool) -> NoReturn:
         try:
-            become(program, launcher_pid=self._launcher_pid, open_files=self.open_files, entered=entered)
+            program = replace(program, cgroup=None if in_cgroup else program.cgroup)
+            become(program, launcher_pid=self._launcher_pid, open_files=self.open_files)
             with Step("exec", program.argv[0]):
                 for number in handled:
                     signal.signal(number, signal.SIG_DFL)
