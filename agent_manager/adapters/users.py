@@ -33,19 +33,18 @@ class SystemUser:
 def find_user(run_as: str) -> SystemUser:
     """The user of `user` or `user:group`, by name or number, as it was when first asked for.
 
-    Raises ValueError where there is none.
+    A number that the machine has no user of needs a group, as in a container. Raises ValueError where there is none.
     """
     user, _, group = run_as.partition(":")
+    gid = _gid(group, run_as) if group else None
     try:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except (KeyError, OverflowError):
-        raise ValueError(f"run_as {run_as!r}: this machine has no user {user}") from None
-    try:
-        gid = entry.pw_gid if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-        if gid > _LAST_ID:
-            raise KeyError(group)
-    except KeyError:
-        raise ValueError(f"run_as {run_as!r}: this machine has no group {group}") from None
+        if gid is None or not user.isdigit() or int(user) > _LAST_ID:
+            mend = "; a number needs a group then, as in 1000:1000" if user.isdigit() else ""
+            raise ValueError(f"run_as {run_as!r}: this machine has no user {user}{mend}") from None
+        return SystemUser(uid=int(user), gid=gid, groups=(gid,), name=user, home="/", shell="/bin/sh")
+    gid = entry.pw_gid if gid is None else gid
     return SystemUser(
         uid=entry.pw_uid,
         gid=gid,
@@ -54,3 +53,13 @@ def find_user(run_as: str) -> SystemUser:
         home=entry.pw_dir,
         shell=entry.pw_shell,
     )
+
+
+def _gid(group: str, run_as: str) -> int:
+    try:
+        gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        if gid <= _LAST_ID:
+            return gid
+    except KeyError:
+        pass
+    raise ValueError(f"run_as {run_as!r}: this machine has no group {group}")

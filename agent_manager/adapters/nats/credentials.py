@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -192,6 +193,7 @@ class LaunchIdentities:
             path = directory / _file_of(launch_id)
             self._renewal_at.pop(path, None)
             path.unlink(missing_ok=True)
+        self._forget_others()
 
     def keep_only(self, launch_ids: frozenset[str]) -> None:
         """Remove the credentials of every other launch, and what a killed writer left. Raises OSError."""
@@ -202,6 +204,12 @@ class LaunchIdentities:
             for path in directory.glob("*"):
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
+        self._forget_others()
+
+    def _forget_others(self) -> None:
+        """Nothing is left outside the data directory once no launch needs it."""
+        with contextlib.suppress(OSError):
+            self._directories[1].rmdir()
 
     def _written(self, path: Path, issued_at: float) -> None:
         expires_at = None if self._lifetime_s is None else issued_at + self._lifetime_s

@@ -234,7 +234,7 @@ def test_who_runs_as_another_user_finds_its_credentials_and_nobody_elses(tmp_pat
     assert path.exists()
     identity.renew([LaunchName("echo", "echo_0", "launch1", "nobody")])
     identity.destroy("launch1")
-    assert not path.exists()
+    assert not path.parent.exists()
 
 
 def test_a_place_that_somebody_else_has_made_is_not_used(tmp_path: Path) -> None:
