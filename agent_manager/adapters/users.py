@@ -41,7 +41,7 @@ def find_user(run_as: str) -> SystemUser:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except (KeyError, OverflowError):
         if gid is None or not user.isdigit() or int(user) > _LAST_ID:
-            mend = "; a number needs a group then, as in 1000:1000" if user.isdigit() else ""
+            mend = "; a number needs a group then, as in 1000:1000" if user.isdigit() and gid is None else ""
             raise ValueError(f"run_as {run_as!r}: this machine has no user {user}{mend}") from None
         return SystemUser(uid=int(user), gid=gid, groups=(gid,), name=user, home="/", shell="/bin/sh")
     gid = entry.pw_gid if gid is None else gid

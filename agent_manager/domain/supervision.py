@@ -47,9 +47,7 @@ def advance(instance: Instance, occurrence: Occurrence, context: Context) -> Ste
         case Withdrawn():
             return _of_launch(instance, occurrence.launch_id, lambda launch: _withdrawn(instance, launch, context))
         case HeartbeatSeen():
-            return _of_launch(
-                instance, occurrence.launch_id, lambda launch: _alive(instance, launch, occurrence, context)
-            )
+            return _of_launch(instance, occurrence.launch_id, lambda _: _alive(instance, occurrence, context))
         case Drained():
             return _of_launch(
                 instance, occurrence.launch_id, lambda launch: stop_ladder.drained(instance, launch, context)
@@ -194,21 +192,23 @@ def _withdrawn(instance: Instance, launch: Launch, context: Context) -> Step:
 
 
 def is_news(instance: Instance, *, ready: bool) -> bool:
-    """Whether a heartbeat of the present launch changes more than when it was last heard."""
+    """Whether a heartbeat of the present launch changes more than when it was last heard.
+
+    One that does not need not come to `advance`: `Instance.heard` is all there is to it.
+    """
     launch = instance.launch
     if launch is None or launch.ended or launch.stopping is not None:
         return False
     return instance.status is InstanceStatus.INACTIVE or (ready and launch.ready_at is None)
 
 
-def _alive(instance: Instance, launch: Launch, event: HeartbeatSeen, context: Context) -> Step:
-    has_news = is_news(instance, ready=event.ready)
-    instance = instance.heard(context.now)
-    if not has_news:
-        return Step(instance=instance)
-    if instance.status is InstanceStatus.INACTIVE:
-        return Step(instance=instance.reported(InstanceStatus.RUNNING, "heartbeats again", context.now))
-    return _ready(instance, launch.heard(context.now), context)
+def _alive(instance: Instance, event: HeartbeatSeen, context: Context) -> Step:
+    heard = instance.heard(context.now)
+    if heard.launch is None or not is_news(heard, ready=event.ready):
+        return Step(instance=heard)
+    if heard.status is InstanceStatus.INACTIVE:
+        return Step(instance=heard.reported(InstanceStatus.RUNNING, "heartbeats again", context.now))
+    return _ready(heard, heard.launch, context)
 
 
 def _ready(instance: Instance, launch: Launch, context: Context) -> Step:

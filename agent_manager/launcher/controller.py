@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from agent_manager.launcher.diagnostics import warn_of
-from agent_manager.launcher.event_loop import EventLoop, Timer
+from agent_manager.launcher.event_loop import EventLoop
 from agent_manager.launcher.frames import FrameConnection, FrameError, Message
 from agent_manager.launcher.instances import Instances, Result
 from agent_manager.launcher.requests import Ack, Expect, Ready, Release, Request, Signal, Spawn, Update, parse
 from agent_manager.launcher.service_table import PROTOCOL, ControllerReady
 from agent_manager.launcher.slots import RequestError
+from agent_manager.launcher.watch import Watch
 
 _PING_INTERVAL_S = 2.0
 
@@ -87,29 +88,24 @@ class _Session:
         on_ready: Callable[[], None],
         on_failed: Callable[[str | None], None],
     ) -> None:
-        self._loop = loop
         self._instances = instances
-        self._rules = rules
         self._on_ready = on_ready
         self._on_failed = on_failed
         self._connection = FrameConnection(loop, peer, on_message=self._on_message, on_closed=self._on_closed)
         self.send = self._connection.send
         self._numbers = itertools.count(1)
-        # Answered as soon as the manager reads at all: from then on the shorter limit holds.
-        self._next_ping = loop.call_later(0.0, self._ping)
-        self._hang = self._expect_pong(rules.start_timeout_s)
+        self._watch = Watch(
+            loop,
+            ping=lambda: self.send({"type": "ping", "number": next(self._numbers)}),
+            on_hang=lambda silent_s: self._on_closed(f"no pong for {silent_s:g} s"),
+            interval_s=_PING_INTERVAL_S,
+            start_timeout_s=rules.start_timeout_s,
+            hang_timeout_s=rules.hang_timeout_s,
+        )
 
     def close(self) -> None:
         self._connection.close()
-        self._next_ping.cancel()
-        self._hang.cancel()
-
-    def _ping(self) -> None:
-        self.send({"type": "ping", "number": next(self._numbers)})
-        self._next_ping = self._loop.call_later(_PING_INTERVAL_S, self._ping)
-
-    def _expect_pong(self, timeout_s: float) -> Timer:
-        return self._loop.call_later(timeout_s, lambda: self._on_closed(f"no pong for {timeout_s} s"))
+        self._watch.end()
 
     def _on_closed(self, reason: str | None) -> None:
         self.close()
@@ -117,8 +113,7 @@ class _Session:
 
     def _on_message(self, message: Message) -> None:
         if message.get("type") == "pong":
-            self._hang.cancel()
-            self._hang = self._expect_pong(self._rules.hang_timeout_s)
+            self._watch.pong()
             return
         request_id = message.get("id")
         if not isinstance(request_id, int):

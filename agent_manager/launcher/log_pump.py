@@ -2,7 +2,7 @@
 
 The launcher talks to it over a SOCK_SEQPACKET socket, one JSON object a message: `{"open": id, "log": {…}}` with the
 read end of a pipe, `{"flush": id}` answered by `{"flushed": id, "last_lines": […]}` once what the pipe held is in the
-file, `{"close": id}` answered likewise by `{"closed": id}`, `{"answer": true}` answered by `{"answers": true}`, and
+file, `{"close": id}` answered likewise by `{"closed": id}`, `{"ping": true}` answered by `{"pong": true}`, and
 `{"goodbye": true}`. When the launcher dies without a goodbye, the pump kills what the launcher has left, saves the rest
 of the output, and ends.
 """
@@ -58,8 +58,11 @@ class LogPump:
                     self._take_messages()
                 elif (stream := self._by_pipe.get(descriptor)) is not None:
                     self._copy(stream)
+                    # A round may take long where the disk is slow, and who does not answer counts as hanging.
+                    self._take_messages()
         for stream_id in list(self._streams):
             self._close(stream_id)
+            self._answer({"pong": True})
 
     def _take_messages(self) -> None:
         while self._serving and (packet := self._receive()) is not None:
@@ -89,8 +92,8 @@ class LogPump:
             case {"close": stream_id}:
                 self._close(stream_id)
                 self._answer({"closed": stream_id})
-            case {"answer": _}:
-                self._answer({"answers": True})
+            case {"ping": _}:
+                self._answer({"pong": True})
             case {"goodbye": _}:
                 self._serving = False
 

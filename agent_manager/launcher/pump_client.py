@@ -16,15 +16,17 @@ from typing import Any
 from agent_manager.launcher.becoming import Program
 from agent_manager.launcher.children import Children
 from agent_manager.launcher.diagnostics import warn
-from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop, Timer
+from agent_manager.launcher.event_loop import READABLE, WRITABLE, EventLoop
 from agent_manager.launcher.exits import Exit
 from agent_manager.launcher.fields import Fields, count, natural, text, truth
 from agent_manager.launcher.restarts import Restarter
 from agent_manager.launcher.rotating_file import LogFile
 from agent_manager.launcher.spawning import SpawnFailure
+from agent_manager.launcher.watch import Watch
 
-_PULSE_S = 10.0
-_MOST_UNANSWERED = 2
+_PING_INTERVAL_S = 10.0
+_START_TIMEOUT_S = 120.0
+_HANG_TIMEOUT_S = 30.0
 _ANSWER_LIMIT_BYTES = 64 * 1024
 _TRY_AGAIN = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
 
@@ -46,9 +48,9 @@ class PumpClient:
     """
 
     def __init__(
-        self, loop: EventLoop, children: Children, env: Mapping[str, str], *, pulse_s: float = _PULSE_S
+        self, loop: EventLoop, children: Children, env: Mapping[str, str], *, ping_interval_s: float = _PING_INTERVAL_S
     ) -> None:
-        """`env` is the complete environment of the pump. It hangs if it does not answer three times `pulse_s`."""
+        """`env` is the complete environment of the pump."""
         self.pid: int | None = None
         self._loop = loop
         self._children = children
@@ -67,9 +69,8 @@ class PumpClient:
         self._highest_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._on_ended: Callable[[], object] | None = None
         self._completely = True
-        self._pulse_s = pulse_s
-        self._pulse: Timer | None = None
-        self._unanswered = 0
+        self._ping_interval_s = ping_interval_s
+        self._watch: Watch | None = None
 
     def start(self) -> None:
         """Start the pump, and start it again whenever it ends."""
@@ -149,8 +150,14 @@ class PumpClient:
             self._restart(str(error))
             return
         self._loop.watch(self._control.fileno(), self._on_ready)
-        self._unanswered = 0
-        self._feel_pulse()
+        self._watch = Watch(
+            self._loop,
+            ping=lambda: self._send({"ping": True}),
+            on_hang=self._on_hang,
+            interval_s=self._ping_interval_s,
+            start_timeout_s=_START_TIMEOUT_S,
+            hang_timeout_s=min(_HANG_TIMEOUT_S, 3 * self._ping_interval_s),
+        )
         for stream_id, stream in self._streams.items():
             self._introduce(stream_id, stream)
         if self._on_ended is not None:
@@ -168,15 +175,10 @@ class PumpClient:
                 raise
         return ours
 
-    def _feel_pulse(self) -> None:
-        if self._unanswered > _MOST_UNANSWERED:
-            if self.pid is not None:
-                warn(f"log pump: has not answered for {self._unanswered * self._pulse_s:g} s, and is killed")
-                self._children.signal(self.pid, signal.SIGKILL)
-            return
-        self._unanswered += 1
-        self._send({"answer": True})
-        self._pulse = self._loop.call_later(self._pulse_s, self._feel_pulse)
+    def _on_hang(self, silent_s: float) -> None:
+        warn(f"log pump: no pong for {silent_s:g} s, and is killed")
+        if self.pid is not None:
+            self._children.signal(self.pid, signal.SIGKILL)
 
     def _introduce(self, stream_id: int, stream: _Stream) -> None:
         self._send({"open": stream_id, "log": asdict(stream.log)}, stream.read_end)
@@ -233,16 +235,20 @@ class PumpClient:
                 answer = self._control.recv(_ANSWER_LIMIT_BYTES)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                # It ended with something of ours unread; what it has answered before is still to come.
+                continue
             except OSError:
                 answer = b""
             if not answer:
                 self._disconnect()
                 return
-            self._unanswered = 0
             self._on_answer(json.loads(answer))
 
     def _on_answer(self, answer: dict[str, Any]) -> None:
         match answer:
+            case {"pong": _} if self._watch is not None:
+                self._watch.pong()
             case {"flushed": stream_id, "last_lines": last_lines}:
                 stream = self._streams[stream_id]
                 callbacks, stream.on_flushed = stream.on_flushed, []
@@ -257,5 +263,6 @@ class PumpClient:
             self._control.close()
             self._control = None
             self._unsent.clear()
-        if self._pulse is not None:
-            self._pulse.cancel()
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None

@@ -132,7 +132,7 @@ class Spawner:
 
     def _become(self, program: Program, status_writer: int, handled: Sequence[int], *, in_cgroup: bool) -> NoReturn:
         try:
-            program = replace(program, cgroup=None if in_cgroup else program.cgroup)
+            program = replace(program, cgroup=None) if in_cgroup else program
             become(program, launcher_pid=self._launcher_pid, open_files=self.open_files)
             with Step("exec", program.argv[0]):
                 for number in handled:

@@ -12,7 +12,8 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 _END = b"\r\n"
-_MESSAGE = re.compile(rb"(?:MSG|(H)MSG) ([^ ]*) ([0-9]+)(?: ([^ ]*))? (?(1)([0-9]+) )([0-9]+)\r\n")
+_NUMBER = rb"([0-9]{1,18})"
+_MESSAGE = re.compile(rb"(?:MSG|(H)MSG) ([^ ]*) %b(?: ([^ ]*))? (?(1)%b )%b\r\n" % (_NUMBER, _NUMBER, _NUMBER))
 """`MSG subject sid [reply] size` or `HMSG subject sid [reply] header-size size`, between single spaces."""
 MAX_LINE_BYTES = 1_000_000
 """No line of a server comes near; something else at the address might never end one."""
@@ -42,14 +43,13 @@ class FramingParser(Parser):
                 await self._hand_on(self._taken(line_size))
                 continue
             _, subject, sid, reply, header_size, size = found.groups()
-            body_size = int(size) - int(header_size or 0)
-            if body_size < 0:
+            head_bytes, all_bytes = int(header_size or 0), int(size)
+            if head_bytes > all_bytes:
                 raise ProtocolError
-            if len(self._unread) < line_size + int(size) + len(_END):
+            if len(self._unread) < line_size + all_bytes + len(_END):
                 return
             del self._unread[:line_size]
-            headers = self._taken(int(header_size or 0))
-            body = self._taken(body_size)
+            headers, body = self._taken(head_bytes), self._taken(all_bytes - head_bytes)
             del self._unread[: len(_END)]
             await self.nc._process_msg(int(sid), subject, reply or b"", body, headers or None)
 
@@ -71,3 +71,6 @@ class FramingParser(Parser):
             raise ProtocolError
         self.line = line
         await super().parse(line)
+        if self.buf:
+            # It waits for more of a line that is whole, and would understand no other any more.
+            raise ProtocolError

@@ -124,11 +124,12 @@ class Commands:
     def _told(self, agent: Agent) -> list[Instance]:
         """The instances that the agent is to have, as far as they aim at what was changed."""
         names = [instance_id(agent.id, ordinal) for ordinal in range(agent.replicas)]
-        instances = [self.supervisor.instances[name] for name in names if name in self.supervisor.instances]
+        instances = [self.supervisor.instance(name) for name in names]
         return [
             instance
             for instance in instances
-            if instance.target.run is agent.should_run
+            if instance is not None
+            and instance.target.run is agent.should_run
             and instance.target.start_serial >= agent.start_serial
             and instance.target.restart_serial >= agent.restart_serial
         ]

@@ -17,7 +17,7 @@ class Counters:
 
     def reported(self, instance_id: str, launch_id: str, counters: Mapping[str, float]) -> bool:
         """A launch has reported; False, and nothing kept, when it is not the present launch of its slot."""
-        instance = self._supervisor.instances.get(instance_id)
+        instance = self._supervisor.instance(instance_id)
         if instance is None or instance.launch is None or instance.launch.launch_id != launch_id:
             return False
         self._latest[instance_id] = (launch_id, counters)

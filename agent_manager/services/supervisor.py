@@ -108,10 +108,14 @@ class Supervisor:
 
     @property
     def instances(self) -> Mapping[str, Instance]:
-        """Every instance by its id."""
+        """Every instance by its id. In the event loop only."""
         for instance_id in list(self._heard):
             self._up_to_date(instance_id)
         return self._instances
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """One instance; None where there is none of this id. In the event loop only."""
+        return self._up_to_date(instance_id) if instance_id in self._instances else None
 
     @property
     def heartbeats(self) -> Mapping[str, Heartbeat]:

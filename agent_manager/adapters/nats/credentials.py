@@ -115,7 +115,7 @@ class LaunchIdentities:
         `directory_of_others` is for launches that run as other users, who reach nothing in `directory`. `programs` are
         renewed along with the launches.
         """
-        self._directories = (directory, directory_of_others)
+        self._directory, self._directory_of_others = directory, directory_of_others
         self._programs = tuple(programs)
         self._renewal_at: dict[Path, float] = {}
         self._issuer = issuer
@@ -189,27 +189,23 @@ class LaunchIdentities:
 
     def destroy(self, launch_id: str) -> None:
         """Remove the launch's credentials; nothing happens when there are none. Raises OSError."""
-        for directory in self._directories:
+        for directory in (self._directory, self._directory_of_others):
             path = directory / _file_of(launch_id)
             self._renewal_at.pop(path, None)
             path.unlink(missing_ok=True)
-        self._forget_others()
+        # It lies outside the data directory, and goes with the last file in it.
+        with contextlib.suppress(OSError):
+            self._directory_of_others.rmdir()
 
     def keep_only(self, launch_ids: frozenset[str]) -> None:
         """Remove the credentials of every other launch, and what a killed writer left. Raises OSError."""
         # Once, and not for every launch: somebody may have given others rights to it.
-        make_private_directory(self._directories[0])
+        make_private_directory(self._directory)
         kept = {_file_of(launch_id) for launch_id in launch_ids}
-        for directory in self._directories:
+        for directory in (self._directory, self._directory_of_others):
             for path in directory.glob("*"):
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
-        self._forget_others()
-
-    def _forget_others(self) -> None:
-        """Nothing is left outside the data directory once no launch needs it."""
-        with contextlib.suppress(OSError):
-            self._directories[1].rmdir()
 
     def _written(self, path: Path, issued_at: float) -> None:
         expires_at = None if self._lifetime_s is None else issued_at + self._lifetime_s
@@ -226,7 +222,8 @@ class LaunchIdentities:
         return self._clock.now().wall >= self._renewal_at[path]
 
     def _path(self, launch: LaunchName) -> Path:
-        return self._directories[launch.run_as is not None] / _file_of(launch.launch_id)
+        directory = self._directory if launch.run_as is None else self._directory_of_others
+        return directory / _file_of(launch.launch_id)
 
 
 def _renewal_at(issued_at: float, expires_at: float | None) -> float:

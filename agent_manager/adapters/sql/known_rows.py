@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 REMEMBERED = 6_000
-"""So many values are known, of three kinds. Of each name it is the last one."""
+"""So many values are known, the last one of each name."""
 
 
 class KnownRows:

@@ -74,8 +74,8 @@ def package_values(package: Package) -> dict[str, Any]:
 def package_of(row: RowMapping, known: KnownRows) -> Package:
     """The package in a row of `packages`."""
     with _reading("package", row["name"]):
-        name = ("package", row["node_id"], row["name"])
-        return known.read(name, tuple(row.values()), lambda: _package_of(row, known))
+        key = ("package", row["node_id"], row["name"])
+        return known.read(key, tuple(row.values()), lambda: _package_of(row, known))
 
 
 def _package_of(row: RowMapping, known: KnownRows) -> Package:

@@ -37,7 +37,7 @@ def test_a_number_of_nobody_is_enough_with_a_group() -> None:
     [
         ("no-such-user", "has no user no-such-user"),
         ("no-such-user:1", "has no user no-such-user"),
-        (str(NOBODYS), f"has no user {NOBODYS}; a number needs a group then"),
+        (str(NOBODYS), f"has no user {NOBODYS}; a number needs a group then, as in 1000:1000"),
         ("nobody:no-such-group", "has no group no-such-group"),
         ("nobody:4294967295", "has no group 4294967295"),
         ("4294967295:1", "has no user 4294967295"),
@@ -45,5 +45,5 @@ def test_a_number_of_nobody_is_enough_with_a_group() -> None:
     ],
 )
 def test_what_is_not_there_is_said(run_as: str, wrong: str) -> None:
-    with pytest.raises(ValueError, match=wrong):
+    with pytest.raises(ValueError, match=f"{wrong}$"):
         find_user(run_as)

@@ -118,6 +118,17 @@ async def test_an_instance_tells_when_it_was_last_heard(bench: Bench) -> None:
     assert heard == running.launch.heard(Now(mono=bench.clock.now().mono - 0.5, wall=bench.clock.now().wall - 0.5))
 
 
+async def test_who_is_heard_in_time_is_not_silent_though_nobody_has_looked(bench: Bench) -> None:
+    bench.see()
+    await bench.running()
+    bench.wait(SPEC_HEARTBEAT.timeout_s - 1.0)
+    bench.heartbeat()
+    bench.wait(1.0)
+    # `eventually` would look.
+    await a_few_turns()
+    assert bench.status() == "running"
+
+
 async def test_what_another_launch_says_is_ignored(bench: Bench) -> None:
     before = await bench.running()
     assert before.launch is not None
