@@ -108,6 +108,17 @@ class Cgroups:
             raise
         return cgroup
 
+    def clear(self) -> None:
+        """Kill and remove all there are, within five seconds."""
+        left = [Cgroup(path) for path in self._base.glob("launch-*")]
+        for cgroup in left:
+            cgroup.kill()
+        give_up_at = time.monotonic() + _REMOVAL_LIMIT_S
+        while any(cgroup.is_populated for cgroup in left) and time.monotonic() < give_up_at:
+            time.sleep(_REMOVAL_PAUSE_S)
+        for cgroup in left:
+            cgroup.remove()
+
     def close(self) -> None:
         """Give up what is empty."""
         with contextlib.suppress(OSError):
@@ -136,7 +147,7 @@ def detect(installation: str) -> Cgroups | None:
             return None
     except (OSError, ValueError):
         return None
-    _clear(base)
+    Cgroups(base, frozenset()).clear()
     return Cgroups(base, _controllers(own, base))
 
 
@@ -150,17 +161,6 @@ def _own_cgroup() -> Path:
         if filesystem.startswith("cgroup2 ") and path is not None and Path(path).is_relative_to(root):
             return Path(mount_point) / Path(path).relative_to(root)
     raise ValueError("no cgroup of version 2 is mounted")
-
-
-def _clear(base: Path) -> None:
-    left = [Cgroup(path) for path in base.glob("launch-*")]
-    for cgroup in left:
-        cgroup.kill()
-    give_up_at = time.monotonic() + _REMOVAL_LIMIT_S
-    while any(cgroup.is_populated for cgroup in left) and time.monotonic() < give_up_at:
-        time.sleep(_REMOVAL_PAUSE_S)
-    for cgroup in left:
-        cgroup.remove()
 
 
 def _controllers(own: Path, base: Path) -> frozenset[str]:

@@ -55,7 +55,7 @@ class Launcher:
             self._cgroups = Cgroups.restore(resumed.object("cgroups")) if resumed.has("cgroups") else None
             self._reloads = resumed.get("reloads", natural)
         self._children = Children(self._loop, self._spawner)
-        self._pump = PumpClient(self._loop, self._children, os.environ | self._tag.environment)
+        self._pump = PumpClient(self._loop, self._children, os.environ | self._tag.environment, self._cgroups)
         self._build()
         if resumed is not None:
             self._restore(resumed)

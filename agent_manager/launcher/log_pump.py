@@ -4,7 +4,7 @@ The launcher talks to it over a SOCK_SEQPACKET socket, one JSON object a message
 read end of a pipe, `{"flush": id}` answered by `{"flushed": id, "last_lines": […]}` once what the pipe held is in the
 file, `{"close": id}` answered likewise by `{"closed": id}`, `{"ping": true}` answered by `{"pong": true}`, and
 `{"goodbye": true}`. When the launcher dies without a goodbye, the pump kills what the launcher has left, saves the rest
-of the output, and ends.
+of the output, and ends. `{"cgroups": {…}}` names the cgroups in which some of that may be, without the launcher's tag.
 """
 
 import contextlib
@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent_manager.launcher.becoming import CONTROL_DESCRIPTOR, raise_descriptor_limit
+from agent_manager.launcher.cgroups import Cgroups
 from agent_manager.launcher.descriptor_passing import receive
+from agent_manager.launcher.fields import Fields
 from agent_manager.launcher.last_lines import LastLines
 from agent_manager.launcher.rotating_file import LogFile, RotatingFile
 from agent_manager.launcher.run_tag import RunTag
@@ -48,6 +50,7 @@ class LogPump:
         self._epoll.register(control.fileno(), select.EPOLLIN)
         self._streams: dict[int, _Stream] = {}
         self._by_pipe: dict[int, _Stream] = {}
+        self._cgroups: Cgroups | None = None
         self._serving = True
 
     def run(self) -> None:
@@ -71,6 +74,9 @@ class LogPump:
                 self._obey(json.loads(data), descriptors)
             else:
                 self._tag.kill_this_run()
+                if self._cgroups is not None:
+                    self._cgroups.clear()
+                    self._cgroups.close()
                 self._serving = False
 
     def _receive(self) -> tuple[bytes, list[int]] | None:
@@ -92,6 +98,8 @@ class LogPump:
             case {"close": stream_id}:
                 self._close(stream_id)
                 self._answer({"closed": stream_id})
+            case {"cgroups": dict(exported)}:
+                self._cgroups = Cgroups.restore(Fields(exported, "cgroups"))
             case {"ping": _}:
                 self._answer({"pong": True})
             case {"goodbye": _}:

@@ -64,6 +64,7 @@ class Shutdown:
             return
         self._begun = True
         self._above.stopping("Stopping")
+        self._pump.hasten()
         for runner in self._runners:
             runner.retire()
         self._loop.call_later(self._timeout_s, self._hurry)

@@ -296,7 +296,7 @@ class Manifest(Section):
     stop: StopSection = StopSection()
     logs: LogsSection = LogsSection()
     limits: LimitsSection = LimitsSection()
-    run_as: Annotated[str, matching(_USER, "user or user:group, by name or number")] | None = Field(
+    run_as: Annotated[str, matching(_USER, "user or user:group, by name or number (quote a number)")] | None = Field(
         _SPEC.run_as, description="the user it runs as; the node has to run as root for it. See Limits"
     )
     no_new_privileges: Flag = Field(

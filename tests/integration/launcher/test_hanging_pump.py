@@ -69,6 +69,8 @@ def steps():
     asked = pump._watch._unanswered
     yield lambda: pump._watch._unanswered > asked
     os.kill(pid, signal.SIGCONT)
+    # Nothing is heard of it before it has ended.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     yield lambda: ended
     print(log.read_text(), last_lines, ended)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.harness.cgroups import wants_cgroups
 from tests.harness.launcher import (
     NODE_PYTHON,
     has_ended,
@@ -26,6 +27,16 @@ def test_the_pump_kills_what_a_killed_launcher_leaves(tmp_path: Path) -> None:
         everybody = psutil.Process(launcher.process.pid).children(recursive=True)
         launcher.process.kill()
         wait_until(lambda: all(map(has_ended, [*family, *everybody])))
+
+
+def test_the_pump_kills_what_has_thrown_its_environment_away(tmp_path: Path) -> None:
+    wants_cgroups()
+    with running_launcher(tmp_path) as launcher:
+        left_behind = f"echo $$ > {tmp_path}/pid; exec sleep 1000"
+        launcher.spawn("a", "l1", "sh", "-c", f"setsid env -i sh -c '{left_behind}' & exec sleep 1000")
+        left = process_in(tmp_path / "pid")
+        launcher.process.kill()
+        wait_until(lambda: has_ended(left))
 
 
 def test_the_pump_saves_what_was_written_before_the_launcher_was_killed(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_manager_that_hangs_is_replaced(tmp_path: Path) -> None:
         hanging = _manager_process(launcher)
         _replace(launcher, lambda _manager: hanging.suspend())
         assert not hanging.is_running()
-        assert "no pong for 2.5 s" in launcher.warnings
+        assert "no pong for 4 s" in launcher.warnings
 
 
 def test_a_manager_that_never_answers_a_ping_is_replaced(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_manager_that_never_answers_a_ping_is_replaced(tmp_path: Path) -> None
     silent = manager_service(tmp_path) | {"ready": rules}
     with running_launcher(tmp_path, silent, answers_pings=False) as launcher:
         wait_until(lambda: len(launcher.managers) >= 2)
-        assert "no pong for 0.3 s" in launcher.warnings
+        assert "no pong for 2 s" in launcher.warnings
 
 
 _CLOSES_FIRST = """

@@ -1,5 +1,6 @@
 """The launcher stops everything in order, and by force what does not stop by itself."""
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.harness.launcher import (
     NODE_PYTHON,
     ManagerConnection,
     RunningLauncher,
+    has_ended,
     manager_service,
     process_in,
     running_launcher,
@@ -186,3 +188,24 @@ def test_all_output_is_saved_before_the_launcher_ends(tmp_path: Path) -> None:
         wait_until(lambda: launcher.log("a.out") == "ready\n")
         assert launcher.stop() == 0
         assert launcher.log("a.out").endswith("bye\n")
+
+
+def test_a_pump_that_hangs_does_not_outlive_an_end_in_a_hurry_and_nothing_written_is_lost(tmp_path: Path) -> None:
+    counts = f"i=0; while :; do i=$((i+1)); echo $i; [ $i = 20 ] && touch {tmp_path}/counted; sleep 0.1; done"
+    with running_launcher(tmp_path) as launcher:
+        launcher.spawn("a", "l1", "sh", "-c", counts)
+        wait_until(lambda: launcher.log("a.out").endswith("5\n"))
+        pump = launcher.pump
+        pump.suspend()
+        wait_until((tmp_path / "counted").exists)
+        for _ in range(2):
+            launcher.process.send_signal(signal.SIGINT)
+            wait_until(lambda: not _is_pending(launcher.process.pid, signal.SIGINT))
+        assert launcher.process.wait(30) == 0
+        assert has_ended(pump)
+        assert launcher.log("a.out").splitlines()[:20] == [str(number) for number in range(1, 21)]
+
+
+def _is_pending(pid: int, number: signal.Signals) -> bool:
+    (pending,) = re.findall(r"ShdPnd:\t([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(pending, 16) >> (number - 1) & 1)

@@ -45,8 +45,15 @@ def _start(launcher: RunningLauncher, name: str, script: str, *arguments: str, *
 
 
 def _zygotes(launcher: RunningLauncher) -> list[psutil.Process]:
-    children = psutil.Process(launcher.process.pid).children()
-    return [child for child in children if any("zygote.py" in word for word in child.cmdline())]
+    return [child for child in psutil.Process(launcher.process.pid).children() if "zygote.py" in _command_line(child)]
+
+
+def _command_line(process: psutil.Process) -> str:
+    """Nothing where it has ended: what an instance has left behind ends at any moment."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _was_forked(launcher: RunningLauncher, name: str, **changes: Any) -> bool:

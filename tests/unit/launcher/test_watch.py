@@ -106,6 +106,22 @@ def test_a_machine_that_stood_still_is_no_process_that_hangs(watched: _Watched) 
     assert watched.hung == []
 
 
+def test_who_is_to_end_is_asked_at_once_and_given_less_time(watched: _Watched) -> None:
+    watched.loop.pass_(5.0)
+    watched.answers = False
+    watched.watch.hasten(interval_s=1.0, hang_timeout_s=3.0)
+    watched.loop.pass_(1000.0)
+    assert watched.hung == [(8.0, 3.0)]
+
+
+def test_who_is_still_starting_when_it_is_to_end_has_the_time_to_start(watched: _Watched) -> None:
+    watched.answers = False
+    watched.loop.pass_(5.0)
+    watched.watch.hasten(interval_s=1.0, hang_timeout_s=3.0)
+    watched.loop.pass_(60.0)
+    assert watched.hung == []
+
+
 def test_nobody_is_asked_after_the_end(watched: _Watched) -> None:
     watched.loop.pass_(5.0)
     watched.answers = False
