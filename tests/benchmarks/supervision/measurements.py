@@ -29,6 +29,7 @@ KILLS = 30
 PAUSE_BETWEEN_KILLS_S = 0.1
 CROWD_TIMEOUT_S = 300.0
 CROWD_SETTLE_S = 30.0
+CROWD_IDLE_TIMES = 5
 CROWD_SAMPLE = 50
 CROWD_LOOK_INTERVAL_S = 1.0
 AFTER_DAEMON_S = 25.0
@@ -111,7 +112,7 @@ async def measure_crowd(count: int, nats_url: str) -> Crowd:
         try:
             sdk_all_up_s = await _crowd_of_the_sdk(ours, count)
             await asyncio.sleep(CROWD_SETTLE_S)
-            idle_cpu, rss_mb = await _idle(ours)
+            idle_cpu, rss_mb = await _idle(ours, times=CROWD_IDLE_TIMES)
             sample = random.sample(sorted(p.pid for p in ours.node.processes("sdk_agent.py")), CROWD_SAMPLE)
             return Crowd(
                 bare_s=all_up_s[WarmFork.name],
@@ -174,12 +175,15 @@ def _pss_mb(pid: int) -> float:
     return float(memory.pss) / 1e6
 
 
-async def _idle(contender: Contender) -> tuple[float, float]:
-    """CPU and memory of the process that supervises."""
+async def _idle(contender: Contender, *, times: int = 1) -> tuple[float, float]:
+    """CPU, the median of so many times, and memory of the process that supervises."""
     daemon = next(iter(contender.daemons.values()))
-    before = _cpu_s(daemon)
-    await asyncio.sleep(IDLE_S)
-    return (_cpu_s(daemon) - before) / IDLE_S, daemon.memory_info().rss / 1e6
+    found = []
+    for _ in range(times):
+        before = _cpu_s(daemon)
+        await asyncio.sleep(IDLE_S)
+        found.append((_cpu_s(daemon) - before) / IDLE_S)
+    return statistics.median(found), daemon.memory_info().rss / 1e6
 
 
 def _cpu_s(process: psutil.Process) -> float:
