@@ -147,8 +147,9 @@ def detect(installation: str) -> Cgroups | None:
             return None
     except (OSError, ValueError):
         return None
-    Cgroups(base, frozenset()).clear()
-    return Cgroups(base, _controllers(own, base))
+    cgroups = Cgroups(base, _controllers(own, base))
+    cgroups.clear()
+    return cgroups
 
 
 def _own_cgroup() -> Path:

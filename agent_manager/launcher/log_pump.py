@@ -28,6 +28,7 @@ from agent_manager.launcher.run_tag import RunTag
 
 _MESSAGE_LIMIT_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
+_COPIES_BETWEEN_LOOKS = 8
 _UMASK = 0o027
 _INT_BYTES = 4
 
@@ -56,11 +57,12 @@ class LogPump:
     def run(self) -> None:
         """Serve. A round reads a bounded part of every stream that has something, so that none starves another."""
         while self._serving:
-            for descriptor, _ in self._epoll.poll():
+            for place, (descriptor, _) in enumerate(self._epoll.poll(), 1):
                 if descriptor == self._control.fileno():
                     self._take_messages()
                 elif (stream := self._by_pipe.get(descriptor)) is not None:
                     self._copy(stream)
+                if place % _COPIES_BETWEEN_LOOKS == 0:
                     # A round may take long where the disk is slow, and who does not answer counts as hanging.
                     self._take_messages()
         for stream_id in list(self._streams):

@@ -27,20 +27,19 @@ class Watch:
         self._ping = ping
         self._on_hang = on_hang
         self._interval_s = interval_s
+        self._start_timeout_s = start_timeout_s
         self._hang_timeout_s = hang_timeout_s
-        self._limit_s = start_timeout_s
+        self._has_answered = False
         self._unanswered = 0
         self._next = loop.call_later(0.0, self._go_on)
 
     def pong(self) -> None:
         """It has answered."""
+        self._has_answered = True
         self._unanswered = 0
-        self._limit_s = self._hang_timeout_s
 
     def hasten(self, *, interval_s: float, hang_timeout_s: float) -> None:
         """From now on ask more often, and wait less long for who has answered before."""
-        if self._limit_s == self._hang_timeout_s:
-            self._limit_s = hang_timeout_s
         self._interval_s, self._hang_timeout_s = interval_s, hang_timeout_s
         self._unanswered = 0
         self._next.cancel()
@@ -52,7 +51,7 @@ class Watch:
 
     def _go_on(self) -> None:
         silent_s = self._unanswered * self._interval_s
-        if silent_s >= self._limit_s:
+        if silent_s >= (self._hang_timeout_s if self._has_answered else self._start_timeout_s):
             self._on_hang(silent_s)
             return
         self._unanswered += 1

@@ -98,7 +98,7 @@ def test_a_ping_behind_the_goodbye_costs_no_last_lines(tmp_path: Path) -> None:
 
 def test_a_pump_answers_in_the_middle_of_a_long_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pipes = [os.pipe2(os.O_NONBLOCK) for _ in range(3)]
+    pipes = [os.pipe2(os.O_NONBLOCK) for _ in range(20)]
     for number, (read_end, write_end) in enumerate(pipes):
         log = {"path": str(tmp_path / f"log{number}"), "max_bytes": 1000, "files": 1}
         socket.send_fds(ours, [json.dumps({"open": number, "log": log}).encode()], [read_end])
@@ -106,21 +106,21 @@ def test_a_pump_answers_in_the_middle_of_a_long_round(tmp_path: Path, monkeypatc
         os.close(write_end)
         os.close(read_end)
     answers: list[bytes] = []
+    written: list[bytes] = []
     write = RotatingFile.write
 
-    def first_write(file: RotatingFile, data: bytes) -> None:
-        monkeypatch.setattr(RotatingFile, "write", second_write)
-        ours.send(b'{"ping": true}')
+    def watched_write(file: RotatingFile, data: bytes) -> None:
+        written.append(data)
+        if len(written) == 1:
+            ours.send(b'{"ping": true}')
+        elif len(written) == 20:
+            # The last of the round.
+            answers.append(ours.recv(100, socket.MSG_DONTWAIT))
+            ours.send(b'{"goodbye": true}')
         write(file, data)
 
-    def second_write(file: RotatingFile, data: bytes) -> None:
-        monkeypatch.setattr(RotatingFile, "write", write)
-        answers.append(ours.recv(100, socket.MSG_DONTWAIT))
-        ours.send(b'{"goodbye": true}')
-        write(file, data)
-
-    monkeypatch.setattr(RotatingFile, "write", first_write)
+    monkeypatch.setattr(RotatingFile, "write", watched_write)
     with ours, theirs:
         LogPump(theirs, RunTag.fresh("test")).run()
     assert answers == [b'{"pong": true}']
-    assert [(tmp_path / f"log{number}").read_text() for number in range(3)] == ["output"] * 3
+    assert [(tmp_path / f"log{number}").read_text() for number in range(20)] == ["output"] * 20
