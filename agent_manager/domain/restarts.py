@@ -77,7 +77,7 @@ def decide(
     if len(recent) >= policy.max_restarts:
         return GiveUp(
             reason=f"{exit_.message}; restarted {len(recent)} times in {policy.window_s:g} s, "
-            f"more than max_restarts={policy.max_restarts} allows: given up"
+            f"and max_restarts={policy.max_restarts} allows no more: given up"
         )
     streak = 0 if healthy_s >= policy.reset_after_s else history.streak
     own_s = backoff_s(policy, streak, jitter)
