@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nats
 import psutil
+from nats.aio.client import Client
 
+from agent_manager.protocol import subjects
 from tests.harness.agents import QUICK_HEARTBEAT, sdk_agent
+from tests.harness.event_observer import stored_events
 from tests.harness.external_nats import ExternalNats, external_nats, nats_cluster
 from tests.harness.nats_server import running_nats
 from tests.harness.node import Node, kill, write_package
@@ -131,6 +137,52 @@ async def test_clients_move_on_when_a_server_of_the_cluster_is_killed(node: Node
             await eventually(heard_since, 60.0)
             await server.start()
         assert [(await node.instance(f"steady-{number}"))["pid"] for number in range(3)] == before
+
+
+async def test_events_in_three_copies_outlive_each_of_their_servers(node: Node, tmp_path: Path) -> None:
+    async with nats_cluster(tmp_path, 3, user_and_password(tmp_path)) as servers:
+        points_to(node, *servers)
+        node.environment["AGENT_MANAGER_NATS_REPLICAS"] = "3"
+        sdk_agent(node.packages, "steady", extra=QUICK_HEARTBEAT)
+        await node.up()
+        await node.until("steady", "running")
+        for server in servers:
+            await server.kill()
+            # By then API and manager, which may have had this one, are connected to another.
+            await eventually(lambda: node.instance("steady"), 60.0)
+            answer = await node.post("/agents/steady/restart", wait=60)
+            assert (answer.status_code, answer.json()["done"]) == (200, True)
+            await server.start()
+            # Two of three are enough; one that is behind does not count.
+            await eventually(lambda: three_copies(servers), 60.0)
+
+        async def all_told() -> bool:
+            async with any_of(servers) as client:
+                told = await stored_events(client)
+            assert [event.body["sequence"] for event in told] == list(range(1, len(told) + 1))
+            types = [event.body["type"] for event in told]
+            return types.count("restart_requested") == 3 and types[-1] == "running"
+
+        await eventually(all_told, 60.0)
+
+
+async def three_copies(servers: list[ExternalNats]) -> bool:
+    """Whether each server has all that the stream of events holds."""
+    async with any_of(servers) as client:
+        with contextlib.suppress(nats.errors.Error):
+            cluster = (await client.jetstream().stream_info(subjects.EVENT_STREAM)).cluster
+            others = [] if cluster is None else cluster.replicas or []
+            return len(others) == 2 and all(other.current for other in others)
+    return False
+
+
+@asynccontextmanager
+async def any_of(servers: list[ExternalNats]) -> AsyncIterator[Client]:
+    client = await nats.connect([server.url for server in servers], user="manager", password="pw")
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 async def test_supervision_goes_on_while_an_external_server_is_away(node: Node, tmp_path: Path) -> None:

@@ -84,7 +84,10 @@ async def external_nats(folder: Path, configuration: Mapping[str, Any]) -> Async
 
 @asynccontextmanager
 async def nats_cluster(folder: Path, size: int, configuration: Mapping[str, Any]) -> AsyncIterator[list[ExternalNats]]:
-    """Servers that know each other; yielded once each has told a client of all others."""
+    """Servers that know each other; yielded once each has told a client of all others.
+
+    Where `configuration` has `jetstream`, each keeps its streams in a place of its own below `store_dir`.
+    """
     routes = [free_port(HOST) for _ in range(size)]
     async with AsyncExitStack() as stack:
         servers = []
@@ -94,7 +97,10 @@ async def nats_cluster(folder: Path, size: int, configuration: Mapping[str, Any]
                 "listen": f"{HOST}:{port}",
                 "routes": [f"nats://{HOST}:{other}" for other in routes if other != port],
             }
-            server = ExternalNats(folder, {**configuration, "cluster": cluster}, name=f"server-{number}")
+            own: dict[str, Any] = {"cluster": cluster}
+            if streams := configuration.get("jetstream"):
+                own["jetstream"] = {**streams, "store_dir": f"{streams['store_dir']}/{number}"}
+            server = ExternalNats(folder, {**configuration, **own}, name=f"server-{number}")
             stack.push_async_callback(server.kill)
             await server.start()
             servers.append(server)
