@@ -26,6 +26,7 @@ from tests.harness.waiting import wait_until
 
 _PATH = {"PATH": os.environ["PATH"]}
 _FORKED = {"zygote": {"env": _PATH, "preload": ["json"]}}
+_HANDED_OVER = Path(__file__).parent / "handovers"
 _CHATTERING = "import time\nwhile True:\n    print(time.time(), flush=True)\n    time.sleep(0.01)"
 
 
@@ -292,3 +293,10 @@ def test_a_state_that_lacks_something_is_refused_and_says_what(launcher: Running
     assert done.returncode == 2
     assert "handover" in done.stderr
     assert "missing" in done.stderr
+
+
+@pytest.mark.parametrize("version", sorted(path.stem for path in _HANDED_OVER.iterdir()))
+def test_what_an_earlier_version_hands_over_is_understood(launcher: RunningLauncher, version: str) -> None:
+    """One file a version, as it was written by it: never changed, but for paths."""
+    done = _examined(launcher, json.loads((_HANDED_OVER / f"{version}.json").read_text(encoding="ascii")))
+    assert (done.returncode, done.stderr) == (0, "")
