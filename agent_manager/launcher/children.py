@@ -95,11 +95,11 @@ class Children:
         except PermissionError:
             return  # all of the group have changed their user
 
-    def _read_status(self, child: _Child) -> None:
+    def _read_status(self, child: _Child, *, ended: bool = False) -> None:
         if child.status is None:
             return
         try:
-            failure = child.status.read()
+            failure = child.status.read(ended=ended)
         except BlockingIOError:
             return
         self._loop.unwatch(child.status.fileno())
@@ -121,7 +121,7 @@ class Children:
                 for listener in self._orphan_listeners:
                     listener(pid)
                 continue
-            self._read_status(child)
+            self._read_status(child, ended=True)
             child.on_exit(Exit.now(pid, status, usage))
 
 

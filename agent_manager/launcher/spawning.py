@@ -54,11 +54,18 @@ class ExecStatus:
         """The descriptor, to be watched."""
         return self._descriptor
 
-    def read(self) -> SpawnFailure | None:
-        """How the exec went: `None` when it succeeded. Raises BlockingIOError while that is open."""
-        # Only its end says that the child has left the memory, whatever it has written before.
-        while part := os.read(self._descriptor, REPORT_LIMIT_BYTES):
-            self._report += part
+    def read(self, *, ended: bool = False) -> SpawnFailure | None:
+        """How the exec went: `None` when it succeeded. Raises BlockingIOError while that is open.
+
+        It is open no longer once the child has `ended`, though its zygote may not have closed the other end yet.
+        """
+        try:
+            # Only its end says that the child has left the memory, whatever it has written before.
+            while part := os.read(self._descriptor, REPORT_LIMIT_BYTES):
+                self._report += part
+        except BlockingIOError:
+            if not ended:
+                raise
         return SpawnFailure.told(self._report) if self._report else None
 
     def close(self) -> None:

@@ -216,6 +216,51 @@ def test_a_step_that_fails_is_told(launcher: RunningLauncher) -> None:
     assert launcher.manager.of_type("exited", "empty") == []
 
 
+_SLOW_TO_CLOSE = """
+import os, time
+
+def stand_still():
+    while not os.path.exists(os.environ["GO_ON"]):
+        time.sleep(0.01)
+
+os.register_at_fork(after_in_parent=stand_still)
+"""
+
+
+@pytest.fixture
+def slow_zygote(launcher: RunningLauncher) -> Iterator[dict[str, Any]]:
+    """Fields of instances whose zygote stands still with each fork, until the test is over.
+
+    Meanwhile it has a copy of what its child says how that goes through.
+    """
+    go_on = launcher.directory / "go-on"
+    library = launcher.directory / "library"
+    library.mkdir()
+    (library / "slow_to_close.py").write_text(_SLOW_TO_CLOSE)
+    yield {"zygote": _warm("slow_to_close", PYTHONPATH=str(library), GO_ON=str(go_on))}
+    go_on.touch()
+
+
+def test_a_step_that_fails_is_told_before_its_zygote_has_closed_everything(
+    launcher: RunningLauncher, slow_zygote: dict[str, Any]
+) -> None:
+    script = _script(launcher, "")
+    with pytest.raises(RequestRefused, match="cwd failed: '/no/such/directory': No such file or directory"):
+        _start(launcher, "a", script, cwd="/no/such/directory", **slow_zygote)
+    assert launcher.manager.of_type("exited", "empty") == []
+
+
+def test_who_ends_before_its_zygote_has_closed_everything_is_told_as_started_and_then_as_ended(
+    launcher: RunningLauncher, slow_zygote: dict[str, Any]
+) -> None:
+    pid = _start(launcher, "a", _script(launcher, "raise SystemExit(3)"), **slow_zygote)
+    launcher.manager.expect("exited", launch_id="a", pid=pid, code=3)
+    launcher.manager.expect("empty", launch_id="a")
+    launcher.manager.expect("drained", launch_id="a")
+    launcher.manager.ask("ack", slot="a", launch_id="a")
+    launcher.manager.ask("release", slot="a")
+
+
 def _start_at_once(launcher: RunningLauncher, count: int) -> dict[str, int]:
     """Start so many; the processes by launch."""
     script = _script(launcher, "import time\ntime.sleep(1000)")
