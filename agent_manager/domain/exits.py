@@ -16,15 +16,6 @@ _FAULT_OF_PYTHON = re.compile(
     r"|agent_manager\.sdk\.errors\.DefinitionError: "
 )
 """The last line of a Python program that could not be loaded."""
-_FAULTS_OF_STARTS = {
-    "No such file or directory": "the command, or the interpreter its first line names, is not there",
-    "Not a directory": "the command is not there",
-    "Permission denied": "the user it runs as may not execute it",
-    "Exec format error": "it is no program of this machine, and its first line names no interpreter",
-}
-_FAULT_OF_EXEC = re.compile(rf"exec failed: .*: ({'|'.join(_FAULTS_OF_STARTS)})")
-"""What the launcher says of a program; other steps on the way to it, and other reasons, may pass."""
-_FAULT_OF_RUN_AS = re.compile(r"run_as .*: this machine has no (user|group)")
 _LAST_WORDS_OF_NODE, _FAULT_OF_NODE = "Node.js v", "Error: Cannot find module "
 
 
@@ -108,10 +99,8 @@ class Exit:
     def fault(self) -> str | None:
         """What will be just as wrong at the next start, where that can be told: a typo needs a person, not a restart.
 
-        Of what has run, its last lines tell most of it, and come a moment after the exit.
+        Its last lines tell most of it, and come a moment after the exit.
         """
-        if self.reason is ExitReason.START_FAILED:
-            return _fault_of_start(self.message)
         if self.reason is not ExitReason.CRASH or not self.code:
             return None
         if self.code in _FAULTS_BY_CODE:
@@ -122,11 +111,3 @@ class Exit:
         if said and said[-1].startswith(_LAST_WORDS_OF_NODE):
             return next((line for line in said if line.startswith(_FAULT_OF_NODE)), None)
         return said[-1] if said and _FAULT_OF_PYTHON.match(said[-1]) else None
-
-
-def _fault_of_start(message: str) -> str | None:
-    if program := _FAULT_OF_EXEC.search(message):
-        return _FAULTS_OF_STARTS[program[1]]
-    if _FAULT_OF_RUN_AS.search(message):
-        return "it has to be made, or run_as to name another"
-    return None

@@ -280,7 +280,9 @@ def become_instance(order: Order) -> None:
             order.answers.send(error.report)
         finally:
             os._exit(127)
-    # The launcher takes the end of the connection for the beginning of the program.
+    # The launcher takes the end of the connection for the beginning of the program. To close it would not end it: the
+    # zygote may not have got to closing its copy yet.
+    order.answers.shutdown(socket.SHUT_RDWR)
     order.answers.close()
     os.closerange(CONTROL_DESCRIPTOR, os.sysconf("SC_OPEN_MAX"))
 

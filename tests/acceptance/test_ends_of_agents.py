@@ -99,29 +99,5 @@ async def test_a_user_that_does_not_exist_is_told(tmp_path: Path) -> None:
         with (node.packages / "echo" / "agent.yaml").open("a") as manifest:
             manifest.write("run_as: no-such-user\n")
         await node.up()
-        instance = await node.until("echo", "error")
+        instance = await node.until("echo", "backoff")
         assert "this machine has no user no-such-user" in instance["reason"]
-        assert instance["restarts"] == 0
-
-
-@pytest.mark.parametrize("limits", ["", "limits: {open_files: 256}\n"], ids=["in-place", "forked"])
-async def test_a_program_that_cannot_be_executed_is_told_and_not_tried_again(tmp_path: Path, limits: str) -> None:
-    """With limits the launcher executes it by another way, see its decision on children."""
-    manifest = "version: '1'\nheartbeat: none\n" + limits
-    async with node_under_test(tmp_path) as node:
-        write_package(node.packages, "absent", manifest + "command: [no-such-program]\n")
-        for name, content in [("no-interpreter", "#!/no/such/interpreter\n"), ("no-program", "echo hello\n")]:
-            program = write_package(node.packages, name, manifest + "command: [./run]\n") / "run"
-            program.write_text(content)
-            program.chmod(0o755)
-        await node.up()
-        for name, fault in [
-            ("absent", "the interpreter its first line names, is not there"),
-            ("no-interpreter", "the interpreter its first line names, is not there"),
-            ("no-program", "its first line names no interpreter"),
-        ]:
-            instance = await node.until(name, "error")
-            assert re.search(f"exec failed: '.*': .*; .*{fault}; no restart mends that: given up", instance["reason"])
-            assert instance["restarts"] == 0
-        (node.packages / "no-program" / "run").write_text("#!/bin/sh\nexec sleep 100000\n")
-        await node.until("no-program", "running")

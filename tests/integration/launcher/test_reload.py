@@ -295,7 +295,7 @@ def test_a_state_that_lacks_something_is_refused_and_says_what(launcher: Running
     assert "missing" in done.stderr
 
 
-@pytest.mark.parametrize("version", sorted(path.stem for path in _HANDED_OVER.iterdir()))
+@pytest.mark.parametrize("version", sorted(path.stem for path in _HANDED_OVER.glob("*.json")))
 def test_what_an_earlier_version_hands_over_is_understood(launcher: RunningLauncher, version: str) -> None:
     """One file a version, as it was written by it: never changed, but for paths."""
     done = _examined(launcher, json.loads((_HANDED_OVER / f"{version}.json").read_text(encoding="ascii")))

@@ -216,10 +216,15 @@ def test_a_step_that_fails_is_told(launcher: RunningLauncher) -> None:
     assert launcher.manager.of_type("exited", "empty") == []
 
 
-_SLOW_TO_CLOSE = """
+_STANDING_STILL = """
 import os, time
 
+zygote = os.getpid()
+
 def stand_still():
+    if os.getpid() != zygote:
+        return
+    open(os.environ["STANDS"], "w").close()
     while not os.path.exists(os.environ["GO_ON"]):
         time.sleep(0.01)
 
@@ -229,19 +234,20 @@ os.register_at_fork(after_in_parent=stand_still)
 
 @pytest.fixture
 def slow_zygote(launcher: RunningLauncher) -> Iterator[dict[str, Any]]:
-    """Fields of instances whose zygote stands still with each fork, until the test is over.
+    """Fields of instances whose zygote stands still with its first fork, until the test is over.
 
-    Meanwhile it has a copy of what its child says how that goes through.
+    It then still has a copy of what its child tells the launcher through.
     """
-    go_on = launcher.directory / "go-on"
-    library = launcher.directory / "library"
+    stands, go_on, library = (launcher.directory / name for name in ("stands", "go-on", "library"))
     library.mkdir()
-    (library / "slow_to_close.py").write_text(_SLOW_TO_CLOSE)
-    yield {"zygote": _warm("slow_to_close", PYTHONPATH=str(library), GO_ON=str(go_on))}
+    (library / "standing_still.py").write_text(_STANDING_STILL)
+    yield {"zygote": _warm("standing_still", PYTHONPATH=str(library), STANDS=str(stands), GO_ON=str(go_on))}
+    assert stands.exists()
+    assert _zygotes(launcher)
     go_on.touch()
 
 
-def test_a_step_that_fails_is_told_before_its_zygote_has_closed_everything(
+def test_a_step_that_fails_is_told_before_its_zygote_goes_on(
     launcher: RunningLauncher, slow_zygote: dict[str, Any]
 ) -> None:
     script = _script(launcher, "")
@@ -250,12 +256,19 @@ def test_a_step_that_fails_is_told_before_its_zygote_has_closed_everything(
     assert launcher.manager.of_type("exited", "empty") == []
 
 
-def test_who_ends_before_its_zygote_has_closed_everything_is_told_as_started_and_then_as_ended(
+def test_a_start_is_told_before_its_zygote_goes_on(launcher: RunningLauncher, slow_zygote: dict[str, Any]) -> None:
+    pid = _start(launcher, "a", _script(launcher, "import time\ntime.sleep(1000)"), **slow_zygote)
+    assert psutil.Process(pid).environ()["AGENT_LAUNCH_ID"] == "a"
+
+
+def test_who_ends_before_its_zygote_goes_on_has_started_and_ended_in_this_order(
     launcher: RunningLauncher, slow_zygote: dict[str, Any]
 ) -> None:
     pid = _start(launcher, "a", _script(launcher, "raise SystemExit(3)"), **slow_zygote)
     launcher.manager.expect("exited", launch_id="a", pid=pid, code=3)
     launcher.manager.expect("empty", launch_id="a")
+    told = [message["type"] for message in launcher.manager.of_type("reply", "exited", "empty")]
+    assert told == ["reply", "exited", "empty"]
     launcher.manager.expect("drained", launch_id="a")
     launcher.manager.ask("ack", slot="a", launch_id="a")
     launcher.manager.ask("release", slot="a")

@@ -109,43 +109,6 @@ def test_what_cannot_be_started_backs_off_with_the_launchers_words() -> None:
     assert it.instance.last_exit.reason is ExitReason.START_FAILED
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "exec failed: 'nodee': No such file or directory",
-        "exec failed: './run': Permission denied",
-        "exec failed: './run': Exec format error",
-        "run_as 'nobdy': this machine has no user nobdy",
-        "run_as 'me:nogrp': this machine has no group nogrp",
-    ],
-)
-def test_what_never_can_be_started_is_not_tried_again(words: str) -> None:
-    it = VirtualInstance()
-    it.target(run=True)
-    (recorded,) = it.feed(StartFailed(launch_id=it.launch_id, message=words))
-    assert isinstance(recorded, RecordExit)
-    assert it.status == "error"
-    assert words in it.instance.reason
-    assert it.wait(10_000.0) == []
-    assert any(isinstance(action, Spawn) for action in it.target(run=True, start_serial=1))
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "exec failed: './run': Text file busy",
-        "exec failed: './run': Cannot allocate memory",
-        "cwd failed: '/packages/moved': No such file or directory",
-        "output failed: '/logs/x': No such file or directory",
-        "fork failed: Resource temporarily unavailable",
-    ],
-)
-def test_what_may_pass_is_tried_again(words: str) -> None:
-    it = VirtualInstance()
-    it.target(run=True)
-    assert any(isinstance(action, Spawn) for action in it.feed(StartFailed(launch_id=it.launch_id, message=words)))
-
-
 # ---------------------------------------------------------------- crashes
 
 
