@@ -31,7 +31,7 @@ AGENT_TARGETS = (
     Target("duplicates", "duplicates after its death", at_most=0),
 )
 CROWD_BARE, CROWD_CPU = 1.46, 0.03
-"""At most so many times the bare forks (8.2 s and 12 s of the specification), and so much of a core."""
+"""At most so many times as long as the bare forks, and so much of a core."""
 
 EXECUTABLE_TARGETS = (
     Target("all_up_s", "all up, against PM2", against="PM2", at_least=1.6),
