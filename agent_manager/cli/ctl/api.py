@@ -17,7 +17,7 @@ from agent_manager.cli.ctl.http import Answer, Http, InvalidUrlError, Parameters
 from agent_manager.nats_access.cancellation import heed_cancellation
 from agent_manager.protocol.messages import Message
 from agent_manager.protocol.operations import MAX_PAGE_SIZE
-from agent_manager.protocol.subjects import TOKEN_PATTERN, token
+from agent_manager.protocol.subjects import token
 
 PREFIX = "/api/v1"
 ANSWER_TIMEOUT_S = 30.0
@@ -141,7 +141,7 @@ def agent_path(agent_id: str, verb: str | None = None) -> str:
     try:
         path = f"/agents/{token(agent_id)}"
     except ValueError as error:
-        words = f"{agent_id!r} cannot be the id of an agent: an id matches {TOKEN_PATTERN}; `agentctl ls` shows them"
+        words = f"{agent_id!r} cannot be the id of an agent: these are lower-case letters, digits and hyphens, see `ls`"
         raise AgentctlError(words, ExitCode.USAGE) from error
     return path if verb is None else f"{path}/{verb}"
 
