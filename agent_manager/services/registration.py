@@ -21,6 +21,7 @@ from agent_manager.domain.agents import (
 from agent_manager.domain.errors import AgentManagerError, UnavailableError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import agent_id_of_folder
+from agent_manager.domain.instances import InstanceStatus
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.domain.specification import AgentSpec, OnChange, short_digest
 from agent_manager.ports.bus import Announcer
@@ -226,9 +227,19 @@ def _register_folder(
     if has_faults and (known is None or known.faults != package.faults):
         return [*events, _told(package, "package_unsettled", now)]
     if not events and had_faults and not has_faults:
-        message = f"package {package.name} is valid again"
-        events = [Event(type="package_mended", agent_id=package.agent_id, at=now, message=message)]
+        return [_mended(transaction, package.name, package.agent_id, now)]
     return events
+
+
+def _mended(transaction: Transaction, name: str, agent_id: str, now: float) -> Event:
+    """The package is again what its agent has: no new version, so what was given up meanwhile has to be started."""
+    message = f"package {name} is valid again"
+    agent = transaction.agent(agent_id)
+    given_up = any(instance.status is InstanceStatus.ERROR for instance in transaction.instances(agent_id))
+    if agent is not None and agent.should_run and given_up and agent.spec.on_change is OnChange.RESTART:
+        transaction.save_agent(agent.started(now))
+        message = f"{message}; what was given up is started"
+    return Event(type="package_mended", agent_id=agent_id, at=now, message=message)
 
 
 def _status(folder: FoundPackage) -> PackageStatus:

@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 from tests.harness.agents import SDK_AGENT, sdk_agent
-from tests.harness.node import Node, write_package
+from tests.harness.node import Node, kill, write_package
 from tests.harness.waiting import eventually
 
 
@@ -55,6 +55,25 @@ async def test_a_folder_dropped_in_broken_mended_and_removed(node: Node) -> None
     write_package(node.packages, "late_comer", "version: 2.0.0\nentrypoint: agent.py\n", SDK_AGENT)
     await node.until("late-comer", "running")
     assert (await node.until("bystander", "running"))["pid"] == bystander["pid"]
+
+
+async def test_an_agent_given_up_while_its_package_was_broken_starts_when_all_is_as_it_was(node: Node) -> None:
+    folder = sdk_agent(node.packages, "broken_for_a_while")
+    files = {name: (folder / name).read_text(encoding="utf-8") for name in ("agent.yaml", "agent.py")}
+    await node.up()
+    first = await node.until("broken-for-a-while", "running")
+
+    (folder / "agent.yaml").write_text("version: [\n", encoding="utf-8")
+    (folder / "agent.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    await becomes(node, "broken_for_a_while", "invalid")
+    kill(first["pid"])
+    await node.until("broken-for-a-while", "error")
+
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    await node.until("broken-for-a-while", "running")
+    told = await node.query("SELECT message FROM events WHERE type = 'package_mended'")
+    assert told == ["package broken_for_a_while is valid again; what was given up is started"]
 
 
 async def test_a_package_that_never_was_valid_is_listed_with_its_faults_and_can_be_mended(node: Node) -> None:

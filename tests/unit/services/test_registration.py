@@ -14,6 +14,7 @@ from agent_manager.domain.agents import Agent, ManifestFault, Package, PackageSt
 from agent_manager.domain.errors import ConflictError, InvalidRequestError, NotFoundError
 from agent_manager.domain.events import Event
 from agent_manager.domain.identifiers import check_agent_id
+from agent_manager.domain.instances import Instance, InstanceStatus, Target
 from agent_manager.domain.lifecycle import Lifecycle
 from agent_manager.domain.specification import AgentSpec, Capability, OnChange
 from agent_manager.ports.packages import EnvironmentNeed, FoundPackage, Stage
@@ -179,6 +180,48 @@ async def test_a_mended_manifest_is_told(registry: Registry, mended: AgentSpec, 
     assert await registry.scan(folder(spec=mended)) == [event]
     package = (await registry.packages())["echo"]
     assert (package.status, package.faults) == (PackageStatus.AVAILABLE, ())
+
+
+async def _mended_while(registry: Registry, status: InstanceStatus, *, spec: AgentSpec = SPEC) -> tuple[Agent, Agent]:
+    """The agent before and after its package was faulty and became what it was; `status` is its instance's."""
+    await registry.scan(folder(spec=spec))
+    before = await registry.agent()
+    instance = Instance(
+        agent_id="echo", ordinal=0, epoch=1, target=Target(run=True, spec=spec), status=status, since_wall=1.0
+    )
+    assert await registry.store.write(lambda transaction: transaction.observe(instance, NODE))
+    await registry.scan(folder(spec=None))
+    assert await registry.scan(folder(spec=spec)) == ["package_mended echo"]
+    return before, await registry.agent()
+
+
+async def test_a_package_mended_to_what_it_was_starts_what_was_given_up_and_says_so(registry: Registry) -> None:
+    before, after = await _mended_while(registry, InstanceStatus.ERROR)
+    # A start, no restart: siblings that run go on.
+    assert after == replace(before, start_serial=before.start_serial + 1, updated_at=after.updated_at)
+    assert (await last_event(registry)).message == "package echo is valid again; what was given up is started"
+
+
+@pytest.mark.parametrize("status", [InstanceStatus.RUNNING, InstanceStatus.STOPPED, InstanceStatus.BACKOFF])
+async def test_a_package_mended_to_what_it_was_leaves_alone_what_was_not_given_up(
+    registry: Registry, status: InstanceStatus
+) -> None:
+    before, after = await _mended_while(registry, status)
+    assert after == before
+    assert (await last_event(registry)).message == "package echo is valid again"
+
+
+async def test_where_changes_start_nothing_a_mended_package_does_not_either(registry: Registry) -> None:
+    before, after = await _mended_while(registry, InstanceStatus.ERROR, spec=replace(SPEC, on_change=OnChange.KEEP))
+    assert after == before
+
+
+async def test_an_agent_that_was_stopped_stays_so_when_its_package_is_mended(registry: Registry) -> None:
+    await registry.scan(folder())
+    stopped = (await registry.agent()).stopped(5.0)
+    await registry.change(stopped)
+    await _mended_while(registry, InstanceStatus.ERROR)
+    assert await registry.agent() == stopped
 
 
 async def test_what_was_never_valid_is_told_and_forgotten_with_its_folder(registry: Registry) -> None:
