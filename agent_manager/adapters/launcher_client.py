@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from agent_manager.adapters import start_failures
 from agent_manager.adapters.codec import INSTANCE, UnreadableError
 from agent_manager.adapters.launch_recipe import LaunchRecipe, ZygoteStart
 from agent_manager.adapters.users import SystemUser
@@ -103,26 +104,28 @@ class LauncherClient:
         if instance.launch is None:
             raise LauncherError(f"{instance.id} has no launch to start")
         start = self._recipe.prepare(instance, instance.launch, credentials)
-        result = await self._request(
-            {
-                "type": "spawn",
-                "slot": instance.id,
-                "launch_id": instance.launch.launch_id,
-                "expected_launch_id": expected_launch_id,
-                "argv": list(start.argv),
-                "env": dict(start.environment),
-                "cwd": start.working_directory,
-                "output": {
-                    stream: {"path": path, "max_bytes": start.logs.max_bytes, "files": start.logs.files}
-                    for stream, path in start.output.items()
-                },
-                "zygote": _zygote(start.zygote),
-                "limits": _limits(start.limits),
-                "user": _user(start.user),
-                "no_new_privileges": start.no_new_privileges,
+        frame = {
+            "type": "spawn",
+            "slot": instance.id,
+            "launch_id": instance.launch.launch_id,
+            "expected_launch_id": expected_launch_id,
+            "argv": list(start.argv),
+            "env": dict(start.environment),
+            "cwd": start.working_directory,
+            "output": {
+                stream: {"path": path, "max_bytes": start.logs.max_bytes, "files": start.logs.files}
+                for stream, path in start.output.items()
             },
-            instance,
-        )
+            "zygote": _zygote(start.zygote),
+            "limits": _limits(start.limits),
+            "user": _user(start.user),
+            "no_new_privileges": start.no_new_privileges,
+        }
+        try:
+            result = await self._request(frame, instance)
+        except SpawnFailedError as error:
+            # Files may be slow.
+            raise SpawnFailedError(await asyncio.to_thread(start_failures.explained, str(error), start)) from error
         return int(result["pid"]), float(result["started_at"])
 
     def expect(self, spec: AgentSpec) -> None:

@@ -65,7 +65,7 @@ def banner(settings: ManagerSettings, state: dict[str, str], scripts: Path) -> s
             f"  {ctl}{data_option} restart echo",
             f"  curl -s {api}/api/v1/agents",
             "",
-            "Ctrl-C stops everything. What happens:",
+            "Ctrl-C stops everything, a second one without waiting. What happens:",
         )
     )
 

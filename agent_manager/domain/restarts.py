@@ -75,8 +75,9 @@ def decide(
         return _not_again(exit_, "restart policy is on-failure")
     recent = tuple(at for at in history.restarted_at if now - at < policy.window_s)
     if len(recent) >= policy.max_restarts:
+        how_often = "once" if len(recent) == 1 else f"{len(recent)} times"
         return GiveUp(
-            reason=f"{exit_.message}; restarted {len(recent)} times in {policy.window_s:g} s, "
+            reason=f"{exit_.message}; restarted {how_often} in {policy.window_s:g} s, "
             f"and max_restarts={policy.max_restarts} allows no more: given up"
         )
     streak = 0 if healthy_s >= policy.reset_after_s else history.streak

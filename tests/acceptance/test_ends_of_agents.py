@@ -94,6 +94,19 @@ async def test_an_agent_runs_and_has_its_identity_as_another_user() -> None:
             assert (await node.until("reading", "running"))["pid"] == process.pid
 
 
+async def test_a_script_whose_interpreter_is_missing_says_which(tmp_path: Path) -> None:
+    async with node_under_test(tmp_path) as node:
+        folder = tmp_path / "script"
+        folder.mkdir()
+        (folder / "run").write_text("#!/no/such/shell\n", encoding="utf-8")
+        (folder / "run").chmod(0o755)
+        (folder / "agent.yaml").write_text("version: '1'\ncommand: [./run]\nheartbeat: none\n", encoding="utf-8")
+        folder.rename(node.packages / "script")
+        await node.up()
+        instance = await node.until("script", "backoff")
+        assert "/run': No such file or directory (its first line asks for '/no/such/shell'" in instance["reason"]
+
+
 async def test_a_user_that_does_not_exist_is_told(tmp_path: Path) -> None:
     async with node_under_test(tmp_path, "echo") as node:
         with (node.packages / "echo" / "agent.yaml").open("a") as manifest:

@@ -24,7 +24,8 @@ ALL = View(
     shown=lambda agents, wide: _overview(agents.items, wide=wide),
     names=lambda agents: [agent.id for agent in agents.items],
     is_list=True,
-    if_empty="no agents yet; one appears when a folder with an agent.yaml is put into agent_packages/",
+    if_empty="no agents yet; one appears when a folder with an agent.yaml is put into agent_packages/ "
+    "(`agentctl packages` tells of those that cannot be used)",
 )
 """All agents, a line each."""
 

@@ -57,7 +57,8 @@ async def _change(api: Api, agent_id: str, change: Change) -> Outcome:
         document = await api.post(agent_path(agent_id, change.verb), wait_s=change.wait_s)
         result = understood(ChangeResult, document)
     except AgentctlError as error:
-        return Outcome(words=f"{agent_id}: {error.message}", exit_code=error.exit_code, document=error.problem)
+        whose = f"{agent_id}: " if agent_id else ""
+        return Outcome(words=f"{whose}{error.message}", exit_code=error.exit_code, document=error.problem)
     words, exit_code = _judged(result, change)
     return Outcome(words=f"{agent_id}: {words}", exit_code=exit_code, document=document)
 

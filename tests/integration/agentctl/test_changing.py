@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -85,10 +86,11 @@ async def test_wrong_usage_has_an_exit_code_of_its_own(lost_agentctl: Agentctl, 
 
 
 async def test_what_cannot_be_an_id_is_wrong_usage(agentctl: Agentctl, manager: FakeManager) -> None:
-    for agent_id in ("..", "a/b", "", "Echo"):
-        run = await agentctl("show", agent_id)
-        assert run.exit_code == 2, agent_id
+    for command, agent_id in itertools.product(("show", "start"), ("..", "a/b", "", "Echo")):
+        run = await agentctl(command, agent_id)
+        assert run.exit_code == 2, (command, agent_id)
         assert "cannot be the id of an agent" in run.err
+        assert ": : " not in run.err
     assert manager.received == []
 
 
