@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import Table, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent_manager.adapters.sql.tables import instances, placements
 
-Insert = sqlite.Insert | postgresql.Insert
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+Insert: TypeAlias = "sqlite.Insert | postgresql.Insert"
 
 
 @cache
@@ -46,7 +50,8 @@ def insert_observed(dialect: str) -> Insert:
 
 
 def _insert(dialect: str, table: Table) -> Insert:
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    # By name, as SQLAlchemy loads its own dialects: a manager on SQLite is spared PostgreSQL's 2 MB.
+    insert: Insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
     # SQLAlchemy promises an INSERT's row count only where it is asked for.
     return insert.execution_options(preserve_rowcount=True)
 

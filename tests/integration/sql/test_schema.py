@@ -82,6 +82,7 @@ def test_a_file_that_is_no_database_is_not_migrated(tmp_path: Path) -> None:
         migrate(f"sqlite:///{path}")
 
 
-def test_a_manager_starts_without_importing_the_migration_tool() -> None:
-    program = "import sys, agent_manager.adapters.sql.sqlite; sys.exit('alembic' in sys.modules)"
+@pytest.mark.parametrize("unwanted", ["alembic", "asyncpg", "sqlalchemy.dialects.postgresql"])
+def test_a_manager_on_sqlite_starts_without_what_others_need(unwanted: str) -> None:
+    program = f"import sys, agent_manager.bootstrap; sys.exit({unwanted!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
