@@ -83,7 +83,7 @@ def _row(key: Key, prefix: str) -> str:
 
 
 def _described(key: Key) -> str:
-    text = " ".join((key.info.description or "").split())
+    text = " ".join(key.description.split())
     return f"{text} Not used yet: {key.setting.awaits} will." if key.setting.awaits else text
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
+from agent_manager.configuration.descriptions import descriptions
+
 Path = tuple[str, ...]
 """The keys that lead to a setting, as they are written in a file."""
 
@@ -35,15 +37,19 @@ class Setting:
 class Group(BaseModel):
     """Settings that belong together. Fields named `…_s` are durations, given without the suffix."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """One setting: where it stands in a file, which attributes hold it, and how else it may be given."""
+    """One setting: where it stands in a file, which attributes hold it, and how else it may be given.
+
+    `group` is the group that defines it.
+    """
 
     path: Path
     fields: Path
+    group: type[Group]
     info: FieldInfo
     setting: Setting
 
@@ -51,6 +57,11 @@ class Key:
     def name(self) -> str:
         """Its name for people: `database.pool_size`."""
         return ".".join(self.path)
+
+    @property
+    def description(self) -> str:
+        """What it is for."""
+        return descriptions(self.group).get(self.fields[-1], "")
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -78,7 +89,7 @@ def keys_of(model: type[Group], path: Path = (), fields: Path = ()) -> Iterator[
             yield from keys_of(info.annotation, below, (*fields, field))
         else:
             setting = next((part for part in info.metadata if isinstance(part, Setting)), Setting())
-            yield Key(path=below, fields=(*fields, field), info=info, setting=setting)
+            yield Key(path=below, fields=(*fields, field), group=model, info=info, setting=setting)
 
 
 def confidential_groups(keys: Collection[Key]) -> frozenset[Path]:
@@ -90,5 +101,5 @@ def groups_of(model: type[Group], path: Path = ()) -> Iterator[tuple[Path, type[
     """Every group below the top with its path and what it is about."""
     for field, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, Group):
-            yield (*path, field), info.annotation, info.description or ""
+            yield (*path, field), info.annotation, descriptions(model).get(field, "")
             yield from groups_of(info.annotation, (*path, field))

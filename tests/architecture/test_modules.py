@@ -50,6 +50,7 @@ LOADED_BY_NAME = {
     "agent_manager.launcher.zygote",
     "agent_manager.adapters.packages.validation",
     "agent_manager.adapters.sql.opening",
+    "agent_manager.adapters.sql.upserts",
     "agent_manager.cli.programs",
     "agent_manager.telemetry.spans",
 }

@@ -143,7 +143,7 @@ def test_no_variable_means_two_settings(program: Program[Any]) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_setting_says_what_it_is(program: Program[Any]) -> None:
-    assert [key.name for key in program.keys if not key.info.description] == []
+    assert [key.name for key in program.keys if not key.description] == []
 
 
 @pytest.mark.parametrize("name", pages())
